@@ -1,0 +1,1 @@
+"""The build tool behind the `medbook` command; chapters never import it."""

@@ -1,0 +1,69 @@
+"""The three sizes at which every chapter runs."""
+
+import os
+from typing import TypeVar
+
+import torch
+
+from medbook.errors import MedbookError
+
+PROFILES = ("smoke", "laptop", "gpu")
+SMOKE_BELOW_GIB = 4.0  # Binder gives 2 GiB: too little for the laptop profile
+
+T = TypeVar("T")
+
+
+def resolve(profile: str = "auto") -> str:
+    """Name of the profile to run.
+
+    Args:
+        profile: "smoke", "laptop", "gpu" or "auto". Auto takes the environment variable
+            `MEDBOOK_PROFILE`; else gpu if there is one, smoke below 4 GiB of memory, else laptop.
+
+    Raises:
+        MedbookError: the name is unknown, or gpu was asked for where there is none.
+
+    >>> resolve("smoke")
+    'smoke'
+    """
+    if profile == "auto":
+        profile = os.environ.get("MEDBOOK_PROFILE", "auto")
+    if profile == "auto":
+        profile = _fitting()
+    if profile not in PROFILES:
+        raise MedbookError(
+            f"unknown profile {profile!r}: choose one of auto, {', '.join(PROFILES)}"
+        )
+    if profile == "gpu" and not torch.cuda.is_available():
+        raise MedbookError("profile gpu needs a CUDA device and none is visible: choose laptop")
+    return profile
+
+
+def choose(profile: str, smoke: T, laptop: T, gpu: T) -> T:
+    """The value that belongs to a resolved profile.
+
+    >>> choose("laptop", smoke=1, laptop=2, gpu=3)
+    2
+    """
+    return {"smoke": smoke, "laptop": laptop, "gpu": gpu}[profile]
+
+
+def _fitting() -> str:
+    if torch.cuda.is_available():
+        return "gpu"
+    return "smoke" if _memory_gib() < SMOKE_BELOW_GIB else "laptop"
+
+
+def _memory_gib() -> float:
+    """Memory of the machine, or of the container where that is less."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system: assume a laptop
+        return 8.0
+    for limit_file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(limit_file) as handle:
+                total = min(total, int(handle.read()))
+        except (OSError, ValueError):  # no such limit, or "max"
+            continue
+    return total / 2**30

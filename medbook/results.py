@@ -1,0 +1,81 @@
+"""The results file: what a chapter measured, in one JSON that can be compared."""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from medbook.errors import MedbookError
+
+SCHEMA = 1
+
+Results = dict[str, Any]
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new one, never a part.
+
+    Args:
+        path: target; its folder is made.
+        text: the whole content, written as UTF-8.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save(results: Results, path: Path) -> None:
+    """Store results with a digest of their content; infinite ends become null."""
+    content = _finite(results)
+    content["digest"] = digest(content)
+    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def load(path: Path) -> Results:
+    """Read a results file.
+
+    Raises:
+        MedbookError: it is missing, no JSON, of another schema, or edited after it was written.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MedbookError(f"{path.name}: no such results file: run the chapter first") from None
+    except ValueError as error:
+        raise MedbookError(f"{path.name}: not valid JSON ({error}): run the chapter again") from None
+    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
+        raise MedbookError(f"{path.name}: not a results file of schema {SCHEMA}")
+    if results.get("digest") != digest(results):
+        raise MedbookError(f"{path.name}: changed after it was measured (digest differs)")
+    return results
+
+
+def digest(results: Results) -> str:
+    """Sixteen hex digits over the whole content but the digest itself.
+
+    >>> digest({"a": 1}) == digest({"a": 1, "digest": "of before"}) != digest({"a": 2})
+    True
+    """
+    content = {key: value for key, value in results.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: an unbounded end is null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

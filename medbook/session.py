@@ -1,0 +1,300 @@
+"""A run of one chapter: its profile, its seeds, and the record of what it measured."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from medbook import data, profiles, results, stats
+from medbook.claims import Claim, chapter_claims
+from medbook.errors import MedbookError
+from medbook.parallel import parallel_map, peak_mib, threads
+from medbook.tables import Table
+from medbook.training import TrainingLog
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+VERSIONS = ("torch", "numpy", "monai", "scipy")
+SEEDED_RTOL = 0.02  # repeats on one machine are equal; another CPU rounds differently
+DEPENDS_ON = ("nothing", "train", "validation", "test")
+
+
+def start(chapter: str, profile: str = "auto", seed: int = 0) -> "Session":
+    """Begin a run of a chapter.
+
+    Args:
+        chapter: the chapter's id (its file name).
+        profile: see `medbook.profiles.resolve`.
+        seed: base of all seeds of the run.
+
+    >>> start("unlearnable_examples", profile="smoke").scale(smoke=1, laptop=2, gpu=3)
+    1
+    """
+    return Session(chapter, profiles.resolve(profile), int(seed))
+
+
+@dataclass
+class Session:
+    """Collects what a chapter measures; made by `start`."""
+
+    chapter: str
+    profile: str
+    seed: int
+    started: float = field(default_factory=time.perf_counter)
+    datasets: dict[str, data.Dataset] = field(default_factory=dict)
+    arms: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    claims: dict[str, dict[str, Any]] = field(default_factory=dict)
+    worker_mib: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where this profile computes."""
+        return torch.device("cuda" if self.profile == "gpu" else "cpu")
+
+    def scale(self, *, smoke: Value, laptop: Value, gpu: Value) -> Value:
+        """The size that belongs to this profile."""
+        return profiles.choose(self.profile, smoke, laptop, gpu)
+
+    def seeds(self, n: int) -> list[int]:
+        """The first `n` seeds of this run: `SeedSequence([seed, k])`, k = 0 .. n-1."""
+        sequences = (np.random.SeedSequence([self.seed, k]) for k in range(n))
+        return [int(s.generate_state(1)[0]) for s in sequences]
+
+    def load(self, name: str, **options: Any) -> data.Dataset:
+        """`medbook.data.load`, noted in the results; smoke takes the twin, equal everywhere."""
+        source = "twin" if self.profile == "smoke" else "auto"
+        dataset = data.load(name, device=str(self.device), source=source, **options)
+        self.datasets[name] = dataset
+        data.check_overlap(list(self.datasets))
+        return dataset
+
+    def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
+        """`[function(item) for item in items]`, side by side where there are CPU cores for it."""
+        jobs = 1 if self.profile in ("smoke", "gpu") else threads()
+        values, peak = parallel_map(function, items, jobs=jobs)
+        self.worker_mib = max(self.worker_mib, peak * jobs)
+        return values
+
+    def arm(self, name: str, logs: Sequence[TrainingLog], trials: int = 1, note: str = "") -> None:
+        """Enter a method arm in the arms table.
+
+        Args:
+            name: as in the figures.
+            logs: one a seed, from `medbook.training.fit`.
+            trials: settings tried on validation data to choose this arm's hyper-parameters.
+            note: what else was spent, e.g. on making the training data.
+        """
+        first = logs[0]
+        seconds = float(np.mean([log.seconds for log in logs]))
+        self.arms.append(
+            {"name": name, "n_train": first.n_train, "steps": first.steps}
+            | {"parameters": first.parameters, "trials": trials, "seconds": round(seconds, 1)}
+            | {"note": note, "weights": [log.weights for log in logs]}
+        )
+
+    def record(
+        self,
+        name: str,
+        values: ArrayLike,
+        *,
+        on: str,
+        unit: str = "",
+        kind: str = "seeded",
+        rtol: float = SEEDED_RTOL,
+    ) -> stats.Interval:
+        """Store numbers, one a seed, with their t interval.
+
+        Args:
+            name: unique in the chapter.
+            values: (n_seeds,) or a single number.
+            on: which targets the number depends on: "nothing", "train", "validation" or "test".
+                Only numbers on "test" may change when the test targets are permuted.
+            unit: e.g. "dB"; empty for a fraction.
+            kind: "exact" (equal on every machine) or "seeded".
+            rtol: relative tolerance of a seeded number for the same seeds and versions.
+
+        Raises:
+            MedbookError: the name was used before, or `on` or `kind` is unknown.
+        """
+        if name in self.metrics or on not in DEPENDS_ON or kind not in ("exact", "seeded"):
+            raise MedbookError(
+                f"record {name!r} (on={on!r}, kind={kind!r}): the name must be new, on one of "
+                f"{', '.join(DEPENDS_ON)}, kind exact or seeded"
+            )
+        numbers = np.atleast_1d(np.asarray(values, dtype=float))
+        interval = stats.t_interval(numbers)
+        self.metrics[name] = {
+            "values": numbers.tolist(), "unit": unit, "mean": interval.mean, "low": interval.low,
+            "high": interval.high, "kind": kind, "rtol": 0.0 if kind == "exact" else rtol, "on": on,
+        }  # fmt: skip
+        return interval
+
+    def claim(
+        self,
+        id: str,
+        *,
+        ours: ArrayLike,
+        baseline: ArrayLike | None = None,
+        units: ArrayLike | None = None,
+    ) -> str:
+        """Test a claim of `book/systems.yml` and return its verdict.
+
+        Args:
+            id: the claim's id.
+            ours: (n_seeds,) or, with `units`, (n_seeds, n_cases); for kind monotone
+                (n_seeds, n_points); for kind exact any shape.
+            baseline: same shape; not for kind monotone.
+            units: (n_cases,) independent unit (patient, image) of each case.
+
+        Raises:
+            MedbookError: systems.yml has no such claim for this chapter.
+        """
+        known = chapter_claims(self.chapter)
+        if id not in known:
+            raise MedbookError(
+                f"claim {id!r} is not in systems.yml for {self.chapter}: known are {list(known)}"
+            )
+        claim = known[id]
+        effects, interval = _effect(claim, ours, baseline, units)
+        verdict = stats.verdict(claim.kind, interval, claim.margin)
+        if claim.kind == "monotone" and stats.reversal(ours, claim.margin, claim.better):
+            verdict = "not reproduced"
+        tested = profiles.PROFILES.index(self.profile) >= profiles.PROFILES.index(claim.profile)
+        used = self.datasets.get(claim.data)
+        self.claims[id] = {
+            "id": id, "hash": claim.hash, "verdict": verdict if tested else "not tested",
+            "effect": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n,
+            "effects": effects, "data": used.kind if used else "none",
+            "seeds_needed": stats.seeds_needed(effects, claim.kind, claim.margin)
+            if verdict == "inconclusive" else None,
+        }  # fmt: skip
+        return str(self.claims[id]["verdict"])
+
+    def arms_table(self) -> Table:
+        """What each arm was given: data, steps, parameters, trials, time."""
+        head = ["arm", "images", "steps", "parameters", "trials", "seconds a run", "seeds", "note"]
+        rows = [
+            [a["name"], a["n_train"], a["steps"], f"{a['parameters']:,}", a["trials"]]
+            + [a["seconds"], len(a["weights"]), a["note"]]
+            for a in self.arms
+        ]
+        return Table(head, rows, "Arms: the same images, steps and network for each.")
+
+    def claims_table(self) -> Table:
+        """Every claim with its measured effect, interval and verdict."""
+        head = ["claim", "paper", "measured effect [95 % interval]", "margin", "seeds", "verdict"]
+        known = chapter_claims(self.chapter)
+        rows = [_claim_row(known[c["id"]], c) for c in self.claims.values()]
+        return Table(head, rows, "Effects are positive where they speak for the claim.")
+
+    def finish(self) -> Path:
+        """Write the results file and return where it is.
+
+        Raises:
+            MedbookError: a claim of systems.yml was given no value.
+        """
+        missing = sorted(set(chapter_claims(self.chapter)) - set(self.claims))
+        if missing:
+            raise MedbookError(
+                f"{self.chapter}: no value was given for claim {', '.join(missing)} of systems.yml"
+            )
+        folder = Path(os.environ.get("MEDBOOK_OUT", "_build/interactive"))
+        path = folder / f"{self.chapter}.{self.profile}.json"
+        results.save(self._content(), path)
+        return path
+
+    def _content(self) -> results.Results:
+        return {
+            "schema": results.SCHEMA, "chapter": self.chapter, "profile": self.profile,
+            "seed": self.seed, "environment": environment(self.device),
+            "seconds": round(time.perf_counter() - self.started, 1),
+            "peak_mib": peak_mib() + self.worker_mib,
+            "device_mib": int(torch.cuda.max_memory_allocated() / 2**20)
+            if self.device.type == "cuda" else 0,
+            "data": [
+                {"name": d.name, "kind": d.kind, "unit": d.unit, "n": d.n, "sha256": d.sha256}
+                for d in self.datasets.values()
+            ],
+            "arms": self.arms, "metrics": self.metrics, "claims": list(self.claims.values()),
+            "modules": _loaded_modules(),
+        }  # fmt: skip
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Versions and hardware that numbers may depend on.
+
+    >>> sorted(environment(torch.device("cpu")))[:2]
+    ['device', 'medbook']
+    """
+    cuda = device.type == "cuda"
+    hardware = torch.cuda.get_device_name(device) if cuda else _processor()
+    found = {name: _version(name) for name in ("medbook", *VERSIONS)}
+    return {"device": hardware, "python": platform.python_version(), **found}
+
+
+def _effect(
+    claim: Claim, ours: ArrayLike, baseline: ArrayLike | None, units: ArrayLike | None
+) -> tuple[list[float], stats.Interval]:
+    """Per-seed effects of a claim, and the interval that its verdict uses."""
+    if claim.kind == "monotone":
+        effects = stats.trend(ours, claim.better)
+    elif baseline is None:
+        raise MedbookError(f"claim {claim.id}: kind {claim.kind} needs a baseline")
+    elif claim.kind == "exact":
+        worst = float(np.abs(stats.paired_effect(ours, baseline)).max())
+        return [worst], stats.Interval(worst, worst, worst, 1)
+    else:
+        effects = stats.paired_effect(ours, baseline, claim.better)
+    per_seed = effects if effects.ndim == 1 else effects.mean(1)
+    return per_seed.tolist(), stats.paired_interval(effects, units)
+
+
+def _claim_row(claim: Claim, measured: dict[str, Any]) -> list[Any]:
+    low, high = (f"{measured[end]:+.3f}" for end in ("low", "high"))
+    verdict = measured["verdict"]
+    if verdict == "inconclusive":
+        verdict += f" (would need {measured['seeds_needed'] or 'over 1,000'} seeds)"
+    elif verdict == "not tested":
+        verdict += f" at this profile (needs {claim.profile})"
+    if measured["data"] != "real":
+        verdict += f" [{measured['data']}]"
+    effect = f"{measured['effect']:+.3f} [{low}, {high}]"
+    text = f"{claim.id}: {claim.statement}"
+    return [text, claim.paper, effect, claim.margin, measured["n"], verdict]
+
+
+def _processor() -> str:
+    """Model of the CPU and the instruction set that torch uses on it."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration, IndexError):
+        pass
+    return f"{model} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _loaded_modules() -> list[str]:
+    """Source files of medbook that this run used, relative to the package."""
+    names = [n for n in sys.modules if n == "medbook" or n.startswith("medbook.")]
+    files = [Path(f) for n in names if (f := getattr(sys.modules[n], "__file__", None))]
+    root = Path(__file__).parent
+    return sorted(f.relative_to(root).as_posix() for f in files if f.is_relative_to(root))

@@ -1,0 +1,256 @@
+"""Intervals, paired effects and verdicts.
+
+Effects are oriented so that positive speaks for the claim. Intervals are 95 % and two-sided,
+so a claim with no true effect is called reproduced in at most 2.5 % of experiments.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats as sps
+
+from medbook.errors import MedbookError
+
+KINDS = ("greater", "noninferior", "equivalent", "monotone", "exact")
+VERDICTS = ("reproduced", "not reproduced", "opposite", "inconclusive", "not tested")
+LEVEL = 0.95
+# n equal values have probability 2 * 2^-n under a symmetric two-point law; 6 keep one side < 2.5 %
+SIGN_TEST_N = 6
+MAX_SEEDS = 1000
+
+Array = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A mean with its interval; an end that the data do not bound is infinite."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def width(self) -> float:
+        """Length of the interval, in the unit of the mean."""
+        return self.high - self.low
+
+
+def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
+    """Student t interval for the mean of independent repeats (seeds).
+
+    Fewer than two values bound nothing. Nor do up to five equal values: a sample without spread
+    does not show how large the spread is. From six on the sign test takes over (2^-6 < 2.5 %).
+
+    Args:
+        values: (n,) one number a seed, finite.
+        level: coverage in (0, 1).
+
+    Raises:
+        MedbookError: no values, or values that are not finite.
+
+    >>> t_interval([1.0, 2.0, 3.0])
+    Interval(mean=2.0, low=-0.484..., high=4.484..., n=3)
+    """
+    x = _finite(values)
+    n, mean = len(x), float(x.mean())
+    spread = float(x.std(ddof=1)) if n > 1 else 0.0
+    if spread <= 1e-9 * max(1.0, float(np.abs(x).max())):  # rounding of equal numbers
+        half = 0.0 if n >= SIGN_TEST_N else math.inf
+    else:
+        half = float(sps.t.ppf(0.5 + level / 2, n - 1)) * spread / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def cluster_bootstrap(
+    scores: ArrayLike, units: ArrayLike, *, seed: int = 0, draws: int = 4000, level: float = LEVEL
+) -> Interval:
+    """Percentile bootstrap of a mean over cases, whole units (patients, images) redrawn.
+
+    The percentiles are expanded so that few units do not give too short an interval.
+    Source: Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3.
+
+    Args:
+        scores: (n_cases,) one number a case.
+        units: (n_cases,) label of the independent unit each case belongs to.
+        seed: of the redraws.
+        draws: number of redraws.
+        level: coverage in (0, 1).
+
+    >>> cluster_bootstrap([0.0, 1.0, 0.0, 1.0], units=[0, 1, 2, 3]).n
+    4
+    """
+    x = _finite(scores)
+    groups = np.unique(np.asarray(units), return_inverse=True)[1].reshape(-1)
+    if len(groups) != len(x):
+        raise MedbookError(f"{len(x)} scores but {len(groups)} units: give one unit a score")
+    k, mean = int(groups.max()) + 1, float(x.mean())
+    if k < 2:  # one patient is n = 1: nothing beyond it can be said
+        return Interval(mean, -math.inf, math.inf, k)
+    sums, sizes = np.bincount(groups, x, k), np.bincount(groups, minlength=k)
+    rng = np.random.default_rng(seed)
+    means = np.empty(draws)
+    for i in range(draws):
+        times = np.bincount(rng.integers(0, k, k), minlength=k)  # how often each unit is drawn
+        means[i] = (times @ sums) / (times @ sizes)
+    tail = sps.norm.cdf(-math.sqrt(k / (k - 1)) * sps.t.ppf(0.5 + level / 2, k - 1))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high), k)
+
+
+def paired_effect(ours: ArrayLike, baseline: ArrayLike, better: str = "higher") -> Array:
+    """Per-seed (and per-case) difference, positive where ours is better.
+
+    Args:
+        ours: (n_seeds,) or (n_seeds, n_cases).
+        baseline: same shape, same seeds in the same order.
+        better: "higher" or "lower": which values of the metric are good.
+
+    >>> paired_effect([0.5, 0.6], [0.8, 0.8], better="lower")
+    array([0.3, 0.2])
+    """
+    a, b = np.asarray(ours, dtype=float), np.asarray(baseline, dtype=float)
+    if a.shape != b.shape:
+        raise MedbookError(f"ours has shape {a.shape}, baseline {b.shape}: pair them seed by seed")
+    return {"higher": a - b, "lower": b - a}[better]
+
+
+def paired_interval(effects: ArrayLike, units: ArrayLike | None = None) -> Interval:
+    """Interval of a paired effect: over seeds, and over units where cases are given; the wider one.
+
+    Args:
+        effects: (n_seeds,), or (n_seeds, n_cases) together with `units`.
+        units: (n_cases,) independent unit of each case.
+
+    >>> paired_interval([0.1, 0.2, 0.3]).n
+    3
+    """
+    e = np.asarray(effects, dtype=float)
+    over_seeds = t_interval(e if e.ndim == 1 else e.mean(1))
+    if e.ndim == 1:
+        return over_seeds
+    if units is None:
+        raise MedbookError("scores of single cases need `units`: which cases belong together")
+    over_units = cluster_bootstrap(e.mean(0), units)._replace(n=over_seeds.n)
+    return max(over_seeds, over_units, key=lambda interval: interval.width)
+
+
+def verdict(kind: str, interval: Interval, margin: float) -> str:
+    """What an interval [L, H] of the effect says about a claim.
+
+    - greater: effect > margin. Reproduced if L > margin, opposite if H < 0,
+      not reproduced if H < margin.
+    - noninferior: effect > -margin. Reproduced if L > -margin, not reproduced if H < -margin.
+    - equivalent: |effect| < margin. Reproduced if -margin < L and H < margin,
+      not reproduced if H < -margin or L > margin.
+    - monotone: as greater, on the change from the first to the last point (see `trend`).
+    - exact: |effect| <= margin.
+
+    Everything else is inconclusive.
+
+    >>> verdict("greater", Interval(0.3, 0.2, 0.4, 5), margin=0.1)
+    'reproduced'
+    """
+    mean, low, high, _ = interval
+    if kind == "exact":
+        return "reproduced" if abs(mean) <= margin else "not reproduced"
+    if kind in ("greater", "monotone"):
+        yes, opposite, no = low > margin, high < 0, high < margin
+    elif kind == "noninferior":
+        yes, opposite, no = low > -margin, False, high < -margin
+    elif kind == "equivalent":
+        yes, opposite, no = low > -margin and high < margin, False, high < -margin or low > margin
+    else:
+        raise MedbookError(f"unknown kind of claim {kind!r}: choose one of {', '.join(KINDS)}")
+    if yes:
+        return "reproduced"
+    return "opposite" if opposite else "not reproduced" if no else "inconclusive"
+
+
+def trend(sweep: ArrayLike, better: str = "higher") -> Array:
+    """Per-seed change from the first to the last point of a sweep, positive as claimed.
+
+    Args:
+        sweep: (n_seeds, n_points) the metric along the sweep.
+        better: "higher" if the claim says that it rises, "lower" if it falls.
+
+    >>> trend([[0.9, 0.7, 0.5]], better="lower")
+    array([0.4])
+    """
+    s = np.asarray(sweep, dtype=float)
+    if s.ndim != 2 or s.shape[1] < 3:
+        raise MedbookError(f"a sweep is (seeds, points >= 3), not {s.shape}")
+    return paired_effect(s[:, -1], s[:, 0], better)
+
+
+def reversal(sweep: ArrayLike, margin: float, better: str = "higher") -> bool:
+    """True if some step of a sweep goes against the claimed direction by more than the margin.
+
+    A step counts only if the upper end of its paired interval says so.
+
+    >>> reversal([[0.9, 0.2, 0.5], [0.8, 0.2, 0.6]], margin=0.05, better="lower")
+    False
+    """
+    s = np.asarray(sweep, dtype=float)
+    steps = (paired_effect(s[:, i + 1], s[:, i], better) for i in range(s.shape[1] - 1))
+    return any(t_interval(step).high < -margin for step in steps)
+
+
+def seeds_needed(effects: ArrayLike, kind: str, margin: float) -> int | None:
+    """How many seeds would decide, were mean and spread to stay as they are (None: over 1,000).
+
+    >>> seeds_needed([0.0, 0.2, 0.1], "greater", margin=0.0)
+    5
+    """
+    x = np.asarray(effects, dtype=float)
+    x = x if x.ndim == 1 else x.mean(1)
+    if len(x) < 2 or x.std() == 0:
+        return SIGN_TEST_N
+    mean, spread = float(x.mean()), float(x.std(ddof=1))
+    for n in range(len(x) + 1, MAX_SEEDS + 1):
+        half = float(sps.t.ppf(0.5 + LEVEL / 2, n - 1)) * spread / math.sqrt(n)
+        if verdict(kind, Interval(mean, mean - half, mean + half, n), margin) != "inconclusive":
+            return n
+    return None
+
+
+def predictive_interval(values: ArrayLike, n_new: int, level: float = LEVEL) -> Interval:
+    """Where the mean of `n_new` further seeds is expected, given these.
+
+    Half width t sqrt(1/n + 1/n_new) s: the uncertainty of both means.
+
+    >>> predictive_interval([1.0, 2.0, 3.0], n_new=3).low
+    -1.513...
+    """
+    x = _finite(values)
+    here = t_interval(x, level)
+    half = (here.high - here.mean) * math.sqrt(1 + len(x) / n_new)
+    return Interval(here.mean, here.mean - half, here.mean + half, n_new)
+
+
+def balanced_scores(predicted: ArrayLike, labels: ArrayLike) -> Array:
+    """One number a case whose mean is the balanced accuracy (mean recall over the classes).
+
+    A right answer counts n / (K n_class), a wrong one 0: rare classes weigh as much as common ones.
+
+    Args:
+        predicted: (n,) class predicted for each case.
+        labels: (n,) true class; K is the number of classes that occur.
+
+    >>> balanced_scores([0, 0, 0], [0, 0, 1]).mean()
+    0.5
+    """
+    p, y = np.asarray(predicted), np.asarray(labels)
+    if p.shape != y.shape or y.ndim != 1 or not len(y):
+        raise MedbookError(f"predicted {p.shape} and labels {y.shape} must be equal, 1-D, not empty")
+    _, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    weights = len(y) / (len(counts) * counts)
+    return np.where(p == y, weights[index], 0.0)
+
+
+def _finite(values: ArrayLike) -> Array:
+    x = np.asarray(values, dtype=float)
+    if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
+        raise MedbookError(f"expected a non-empty 1-D array of finite numbers, got shape {x.shape}")
+    return x

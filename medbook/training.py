@@ -1,0 +1,277 @@
+"""Training of a network on images that lie on the device as uint8, batches by index."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from medbook.errors import MedbookError
+from medbook.kernel import live
+
+CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the GPU
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What a call of `fit` did.
+
+    Attributes:
+        losses: one mean loss a step.
+        n_train: number of training images.
+        steps: number of optimiser steps.
+        parameters: number of trained parameters.
+        seconds: wall time.
+        weights: digest of the trained weights.
+    """
+
+    losses: tuple[float, ...]
+    n_train: int
+    steps: int
+    parameters: int
+    seconds: float
+    weights: str
+
+
+def fit(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    seed: int,
+    batch_size: int = 128,
+    optimizer: str = "adamw",
+    lr: float = 1e-3,
+    weight_decay: float = 1e-4,
+    schedule: str = "cosine",
+    augment: Augment | None = None,
+    loss: Loss = F.cross_entropy,
+    checkpoint: Path | None = None,
+    label: str = "training",
+) -> TrainingLog:
+    """Train a network in place.
+
+    The order of the images depends on `seed`, the number of images and the batch size alone, so
+    arms that share them see the same images in the same order.
+
+    Args:
+        network: maps (B, C, H, W) in [0, 1] to what `loss` takes; on the device of the images.
+        images: (N, C, H, W) uint8.
+        labels: (N, ...) whatever `loss` compares with.
+        steps: optimiser steps, >= 1.
+        seed: of order and augmentation.
+        batch_size: images a step (all of them if there are fewer).
+        optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
+        lr: peak learning rate.
+        weight_decay: of the optimiser.
+        schedule: "cosine", "onecycle" or "constant".
+        augment: maps a float batch and a generator to a batch of the same shape.
+        loss: maps network output and labels to a scalar.
+        checkpoint: file that an interrupted call goes on from; removed at the end.
+        label: of the progress bar, which live kernels show.
+
+    Raises:
+        MedbookError: a loss that is not finite, or arguments that do not fit.
+
+    >>> data = torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.zeros(8, dtype=torch.long)
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    >>> fit(net, *data, steps=3, seed=0).n_train
+    8
+    """
+    if images.dtype != torch.uint8 or len(images) != len(labels) or not len(images) or steps < 1:
+        raise MedbookError(
+            f"fit takes uint8 images, as many labels and steps >= 1, not {images.dtype} "
+            f"{tuple(images.shape)}, {len(labels)} labels, {steps} steps"
+        )
+    start, device = time.perf_counter(), images.device
+    network.to(device, memory_format=torch.channels_last).train()
+    update = _optimizer(network, optimizer, lr, weight_decay)
+    rate = _schedule(update, schedule, lr, steps)
+    order = torch.Generator().manual_seed(seed)  # on the CPU: the same on every device
+    noise = torch.Generator(device).manual_seed(seed)
+    state = _State(network, update, rate, noise, checkpoint)
+    losses = state.resume()
+    batches = _Batches(len(images), batch_size, order, skip=len(losses))
+    bar = tqdm(total=steps, initial=len(losses), desc=label, disable=not live(), leave=False)
+    for step in range(len(losses), steps):
+        index = batches.next().to(device)
+        batch = images[index].float().div_(255).contiguous(memory_format=torch.channels_last)
+        if augment is not None:
+            batch = augment(batch, noise)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            value = loss(network(batch), labels[index])
+        update.zero_grad(set_to_none=True)
+        value.backward()
+        update.step()
+        rate.step()
+        losses.append(value.detach())
+        bar.update()
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+            _refuse_nan(losses[-CHECK_EVERY:], step + 1)
+            if step + 1 < steps:
+                state.save(losses)
+    bar.close()
+    state.clear()
+    return TrainingLog(
+        losses=tuple(torch.stack([v.float().cpu() for v in losses]).tolist()),
+        n_train=len(images),
+        steps=steps,
+        parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        seconds=time.perf_counter() - start,
+        weights=weights_digest(network),
+    )
+
+
+@torch.no_grad()
+def predict(network: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor:
+    """Outputs of a network in evaluation mode, on the CPU in float32.
+
+    Args:
+        network: maps (B, C, H, W) in [0, 1] to (B, ...).
+        images: (N, C, H, W) uint8.
+        batch_size: images at a time.
+
+    Returns:
+        (N, ...) float32.
+
+    >>> predict(nn.Flatten(), torch.full((3, 1, 1, 1), 255, dtype=torch.uint8)).tolist()
+    [[1.0], [1.0], [1.0]]
+    """
+    network.eval()
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=images.is_cuda):
+        parts = [network(batch.float().div(255)) for batch in images.split(batch_size)]
+    return torch.cat(parts).float().cpu()
+
+
+def random_shift(pixels: int) -> Augment:
+    """Augmentation that moves each image by up to `pixels` along both axes, edges repeated.
+
+    >>> random_shift(2)(torch.ones(3, 1, 5, 5), torch.Generator()).shape
+    torch.Size([3, 1, 5, 5])
+    """
+
+    def shift(batch: Tensor, generator: torch.Generator) -> Tensor:
+        b, _, h, w = batch.shape
+        dy, dx = torch.randint(
+            -pixels, pixels + 1, (2, b, 1), generator=generator, device=batch.device
+        )
+        rows = (torch.arange(h, device=batch.device) + dy).clamp(0, h - 1)  # (B, H)
+        columns = (torch.arange(w, device=batch.device) + dx).clamp(0, w - 1)  # (B, W)
+        which = torch.arange(b, device=batch.device)[:, None, None]
+        moved = batch.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]
+        return moved.permute(0, 3, 1, 2)  # (B, C, H, W) in channels_last order
+
+    return shift
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Sixteen hex digits over all weights and buffers of a network.
+
+    >>> len(weights_digest(nn.Linear(2, 1)))
+    16
+    """
+    sha = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        sha.update(name.encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+class _Batches:
+    """Indices of consecutive batches, a new permutation an epoch, none left out."""
+
+    def __init__(self, n: int, size: int, generator: torch.Generator, skip: int) -> None:
+        self.n, self.size, self.generator = n, min(size, n), generator
+        self.queue = torch.empty(0, dtype=torch.long)
+        for _ in range(skip):
+            self.next()
+
+    def next(self) -> Tensor:
+        while len(self.queue) < self.size:
+            epoch = torch.randperm(self.n, generator=self.generator)
+            self.queue = torch.cat([self.queue, epoch])
+        batch, self.queue = self.queue[: self.size], self.queue[self.size :]
+        return batch
+
+
+class _State:
+    """Everything that an interrupted training needs to go on as if nothing had happened."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        update: torch.optim.Optimizer,
+        rate: torch.optim.lr_scheduler.LRScheduler,
+        noise: torch.Generator,
+        file: Path | None,
+    ) -> None:
+        self.parts: dict[str, Any] = {"network": network, "update": update, "rate": rate}
+        self.noise, self.file = noise, file
+
+    def save(self, losses: list[Tensor]) -> None:
+        if self.file is None:
+            return
+        content = {name: part.state_dict() for name, part in self.parts.items()}
+        content |= {"noise": self.noise.get_state(), "losses": torch.stack(losses).cpu()}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.file.with_suffix(".part")
+        torch.save(content, temporary)
+        temporary.replace(self.file)
+
+    def resume(self) -> list[Tensor]:
+        if self.file is None or not self.file.exists():
+            return []
+        content = torch.load(self.file, weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(content[name])
+        self.noise.set_state(content["noise"])
+        return list(content["losses"])
+
+    def clear(self) -> None:
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+
+
+def _optimizer(
+    network: nn.Module, name: str, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    if name == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay)
+    if name == "sgd":
+        return torch.optim.SGD(
+            network.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
+        )
+    raise MedbookError(f"unknown optimizer {name!r}: choose adamw or sgd")
+
+
+def _schedule(
+    update: torch.optim.Optimizer, name: str, lr: float, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if name == "cosine":
+        return torch.optim.lr_scheduler.LambdaLR(
+            update, lambda step: 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
+        )
+    if name == "onecycle":
+        # one step more than is taken: the scheduler is also asked after the last one
+        return torch.optim.lr_scheduler.OneCycleLR(update, max_lr=lr, total_steps=steps + 1)
+    if name == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(update, factor=1.0)
+    raise MedbookError(f"unknown schedule {name!r}: choose cosine, onecycle or constant")
+
+
+def _refuse_nan(losses: list[Tensor], step: int) -> None:
+    if not torch.isfinite(torch.stack(losses)).all():
+        raise MedbookError(
+            f"the loss is not finite at or shortly before step {step}: lower lr or check the input"
+        )
