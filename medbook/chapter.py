@@ -29,7 +29,8 @@ def load(chapter: str) -> ModuleType:
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except Exception as error:
-        raise MedbookError(f"{path.name}: a cell tagged `define` does not run alone: {error!r}") from error
+        message = f"{path.name}: a cell tagged `define` does not run alone: {error!r}"
+        raise MedbookError(message) from error
     return module
 
 

@@ -20,7 +20,7 @@ FRAME_DPI = 90
 # Without script (GitHub, an untrusted notebook) the first frame and its value stand alone.
 CONTROLS = """<div>{label}: <output>{text}</output></div>
 <input type="range" min="0" max="{last}" value="{start}" aria-label="{label}" autocomplete="off" \
-style="visibility:hidden;width:20rem;max-width:100%">"""
+style="visibility:hidden;width:20rem;max-width:100%"/>"""
 SCRIPT = """<script>
 (() => {{
   const frames = {frames};

@@ -36,7 +36,7 @@ def parallel_map(
     >>> parallel_map(abs, [-1, 2], jobs=1)[0]
     [1, 2]
     """
-    if jobs == 1 or len(items) == 1:
+    if jobs == 1 or len(items) < 2:
         with one_thread():
             return [function(item) for item in items], 0
     from joblib import Parallel, delayed

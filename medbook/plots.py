@@ -74,8 +74,9 @@ def image_grid(
     'c'
     """
     rows = [np.asarray(row) for row in (images if isinstance(images, list) else [images])]
-    if not rows or any(x.dtype != np.uint8 or x.ndim != 4 or not x.size for x in rows):
-        raise MedbookError(f"images must be uint8 (N, C, H, W), not {[x.shape for x in rows]}")
+    good = [x.dtype == np.uint8 and x.ndim == 4 and x.shape[1] in (1, 3) and x.size for x in rows]
+    if not rows or not all(good):
+        raise MedbookError(f"images must be uint8 (N, 1 or 3, H, W), not {[x.shape for x in rows]}")
     shape = len(rows), max(map(len, rows))
     if len(titles) not in (0, shape[1]) or len(labels) not in (0, shape[0]):
         raise MedbookError(f"{len(titles)} titles and {len(labels)} labels for {shape} images")
@@ -97,6 +98,8 @@ def intervals(ax: Axes, names: Sequence[str], values: Sequence[ArrayLike]) -> No
 
     >>> intervals(plt.figure().subplots(), ["clean"], [[0.80, 0.82, 0.84]])
     """
+    if len(names) != len(values):
+        raise MedbookError(f"{len(names)} names for {len(values)} groups of values: give one each")
     for y, seeds in enumerate(np.atleast_1d(np.asarray(v, dtype=float)) for v in values):
         mean, low, high, _ = t_interval(seeds)
         mute = "_" if y else ""  # a leading underscore keeps a repeated entry out of the legend
@@ -117,7 +120,7 @@ def card(src: str, alt: str, caption: str, controls: str = "") -> str:
     """The HTML of a figure; `controls` stand between image and caption."""
     return (
         f'<figure class="medbook" style="{SHEET}"><img class="dark-light" src="{src}" '
-        f'alt="{escape(alt)}" style="background:#fff;max-width:100%">{controls}'
+        f'alt="{escape(alt)}" style="background:#fff;max-width:100%"/>{controls}'
         f'<figcaption style="{INK}">{escape(caption)}</figcaption></figure>'
     )
 
@@ -130,6 +133,6 @@ def data_uri(figure: Figure, dpi: int) -> str:
     figure.savefig(drawn, format="png", dpi=dpi, facecolor="white")
     plt.close(figure)
     # of Pillow's methods the one with the smallest largest error: 19 of 255 on photographs
-    palette = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=0)
+    palette = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
     palette.save(small, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()

@@ -1,6 +1,7 @@
 """The three sizes at which every chapter runs."""
 
 import os
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -62,8 +63,7 @@ def _memory_gib() -> float:
         return 8.0
     for limit_file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
-            with open(limit_file) as handle:
-                total = min(total, int(handle.read()))
+            total = min(total, int(Path(limit_file).read_text()))
         except (OSError, ValueError):  # no such limit, or "max"
             continue
     return total / 2**30

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,12 @@ def write_atomic(path: Path, text: str) -> None:
         text: the whole content, written as UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def save(results: Results, path: Path) -> None:
@@ -50,9 +47,9 @@ def load(path: Path) -> Results:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MedbookError(f"{path.name}: no such results file: run the chapter first") from None
+        raise MedbookError(f"{path.name}: no such results file: run the chapter") from None
     except ValueError as error:
-        raise MedbookError(f"{path.name}: not valid JSON ({error}): run the chapter again") from None
+        raise MedbookError(f"{path.name}: not valid JSON ({error}): run it again") from None
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         raise MedbookError(f"{path.name}: not a results file of schema {SCHEMA}")
     if results.get("digest") != digest(results):

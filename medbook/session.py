@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -73,15 +73,15 @@ class Session:
 
     def load(self, name: str, **options: Any) -> data.Dataset:
         """`medbook.data.load`, noted in the results; smoke takes the twin, equal everywhere."""
-        source = "twin" if self.profile == "smoke" else "auto"
+        source: Literal["twin", "auto"] = "twin" if self.profile == "smoke" else "auto"
         dataset = data.load(name, device=str(self.device), source=source, **options)
         self.datasets[name] = dataset
         data.check_overlap(list(self.datasets))
         return dataset
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
-        """`[function(item) for item in items]`, side by side where there are CPU cores for it."""
-        jobs = 1 if self.profile in ("smoke", "gpu") else threads()
+        """`[function(item) for item in items]`, side by side where the machine has room for it."""
+        jobs = self.scale(smoke=1, laptop=threads(), gpu=1)
         values, peak = parallel_map(function, items, jobs=jobs)
         self.worker_mib = max(self.worker_mib, peak * jobs)
         return values
@@ -168,7 +168,8 @@ class Session:
         claim = known[id]
         effects, interval = _effect(claim, ours, baseline, units)
         verdict = stats.verdict(claim.kind, interval, claim.margin)
-        if claim.kind == "monotone" and stats.reversal(ours, claim.margin, claim.better):
+        back = claim.kind == "monotone" and stats.reversal(ours, claim.margin, claim.better)
+        if back and verdict != "opposite":  # a sweep that runs the other way stays that
             verdict = "not reproduced"
         tested = profiles.PROFILES.index(self.profile) >= profiles.PROFILES.index(claim.profile)
         used = self.datasets.get(claim.data)
@@ -184,11 +185,8 @@ class Session:
     def arms_table(self) -> Table:
         """What each arm was given: data, steps, parameters, trials, time."""
         head = ["arm", "images", "steps", "parameters", "trials", "seconds a run", "seeds", "note"]
-        rows = [
-            [a["name"], a["n_train"], a["steps"], f"{a['parameters']:,}", a["trials"]]
-            + [a["seconds"], len(a["weights"]), a["note"]]
-            for a in self.arms
-        ]
+        keys = ("name", "n_train", "steps", "parameters", "trials", "seconds", "weights", "note")
+        rows = [[len(a[k]) if k == "weights" else a[k] for k in keys] for a in self.arms]
         return Table(head, rows, "Arms: the same images, steps and network for each.")
 
     def claims_table(self) -> Table:

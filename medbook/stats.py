@@ -55,9 +55,9 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     """
     x = _finite(values)
     n, mean = len(x), float(x.mean())
-    spread = float(x.std(ddof=1)) if n > 1 else 0.0
-    if spread <= 1e-9 * max(1.0, float(np.abs(x).max())):  # rounding of equal numbers
-        half = 0.0 if n >= SIGN_TEST_N else math.inf
+    spread, rounding = _spread(x)
+    if spread == 0:
+        half = rounding if n >= SIGN_TEST_N else math.inf
     else:
         half = float(sps.t.ppf(0.5 + level / 2, n - 1)) * spread / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
@@ -113,7 +113,9 @@ def paired_effect(ours: ArrayLike, baseline: ArrayLike, better: str = "higher") 
     a, b = np.asarray(ours, dtype=float), np.asarray(baseline, dtype=float)
     if a.shape != b.shape:
         raise MedbookError(f"ours has shape {a.shape}, baseline {b.shape}: pair them seed by seed")
-    return {"higher": a - b, "lower": b - a}[better]
+    if better not in ("higher", "lower"):
+        raise MedbookError(f"better is {better!r}: choose higher or lower")
+    return a - b if better == "higher" else b - a
 
 
 def paired_interval(effects: ArrayLike, units: ArrayLike | None = None) -> Interval:
@@ -201,13 +203,13 @@ def seeds_needed(effects: ArrayLike, kind: str, margin: float) -> int | None:
     """How many seeds would decide, were mean and spread to stay as they are (None: over 1,000).
 
     >>> seeds_needed([0.0, 0.2, 0.1], "greater", margin=0.0)
-    5
+    7
     """
     x = np.asarray(effects, dtype=float)
     x = x if x.ndim == 1 else x.mean(1)
-    if len(x) < 2 or x.std() == 0:
+    mean, spread = float(x.mean()), _spread(x)[0]
+    if spread == 0:
         return SIGN_TEST_N
-    mean, spread = float(x.mean()), float(x.std(ddof=1))
     for n in range(len(x) + 1, MAX_SEEDS + 1):
         half = float(sps.t.ppf(0.5 + LEVEL / 2, n - 1)) * spread / math.sqrt(n)
         if verdict(kind, Interval(mean, mean - half, mean + half, n), margin) != "inconclusive":
@@ -238,12 +240,14 @@ def balanced_scores(predicted: ArrayLike, labels: ArrayLike) -> Array:
         predicted: (n,) class predicted for each case.
         labels: (n,) true class; K is the number of classes that occur.
 
-    >>> balanced_scores([0, 0, 0], [0, 0, 1]).mean()
+    >>> float(balanced_scores([0, 0, 0], [0, 0, 1]).mean())
     0.5
     """
     p, y = np.asarray(predicted), np.asarray(labels)
     if p.shape != y.shape or y.ndim != 1 or not len(y):
-        raise MedbookError(f"predicted {p.shape} and labels {y.shape} must be equal, 1-D, not empty")
+        raise MedbookError(
+            f"predicted {p.shape} and labels {y.shape} must be equal, 1-D, not empty"
+        )
     _, index, counts = np.unique(y, return_inverse=True, return_counts=True)
     weights = len(y) / (len(counts) * counts)
     return np.where(p == y, weights[index], 0.0)
@@ -254,3 +258,13 @@ def _finite(values: ArrayLike) -> Array:
     if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
         raise MedbookError(f"expected a non-empty 1-D array of finite numbers, got shape {x.shape}")
     return x
+
+
+def _spread(x: Array) -> tuple[float, float]:
+    """Standard deviation, 0 where equal numbers differ by rounding alone, and that rounding.
+
+    An interval is never shorter than the rounding: 0.8 - 0.7 must not exceed a margin of 0.1.
+    """
+    rounding = 1e-9 * max(1.0, float(np.abs(x).max()))
+    spread = float(x.std(ddof=1)) if len(x) > 1 else 0.0
+    return (spread if spread > rounding else 0.0), rounding

@@ -20,6 +20,7 @@ CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
+Parts = dict[str, Any]  # what has a state: network, optimiser, schedule
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def fit(
         optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
         lr: peak learning rate.
         weight_decay: of the optimiser.
-        schedule: "cosine", "onecycle" or "constant".
+        schedule: "cosine" or "onecycle".
         augment: maps a float batch and a generator to a batch of the same shape.
         loss: maps network output and labels to a scalar.
         checkpoint: file that an interrupted call goes on from; removed at the end.
@@ -95,13 +96,13 @@ def fit(
             f"{tuple(images.shape)}, {len(labels)} labels, {steps} steps"
         )
     start, device = time.perf_counter(), images.device
-    network.to(device, memory_format=torch.channels_last).train()
+    network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     update = _optimizer(network, optimizer, lr, weight_decay)
     rate = _schedule(update, schedule, lr, steps)
     order = torch.Generator().manual_seed(seed)  # on the CPU: the same on every device
     noise = torch.Generator(device).manual_seed(seed)
-    state = _State(network, update, rate, noise, checkpoint)
-    losses = state.resume()
+    parts: Parts = {"network": network, "update": update, "rate": rate}
+    losses = _resume(checkpoint, parts, noise)
     batches = _Batches(len(images), batch_size, order, skip=len(losses))
     bar = tqdm(total=steps, initial=len(losses), desc=label, disable=not live(), leave=False)
     for step in range(len(losses), steps):
@@ -120,9 +121,10 @@ def fit(
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
             _refuse_nan(losses[-CHECK_EVERY:], step + 1)
             if step + 1 < steps:
-                state.save(losses)
+                _save(checkpoint, parts, noise, losses)
     bar.close()
-    state.clear()
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     return TrainingLog(
         losses=tuple(torch.stack([v.float().cpu() for v in losses]).tolist()),
         n_train=len(images),
@@ -184,7 +186,7 @@ def weights_digest(network: nn.Module) -> str:
     sha = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         sha.update(name.encode())
-        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return sha.hexdigest()[:16]
 
 
@@ -205,42 +207,27 @@ class _Batches:
         return batch
 
 
-class _State:
-    """Everything that an interrupted training needs to go on as if nothing had happened."""
+def _save(file: Path | None, parts: Parts, noise: torch.Generator, losses: list[Tensor]) -> None:
+    """Store everything that an interrupted training needs to go on as if nothing had happened."""
+    if file is None:
+        return
+    content = {name: part.state_dict() for name, part in parts.items()}
+    content |= {"noise": noise.get_state(), "losses": torch.stack(losses).cpu()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".part")
+    torch.save(content, temporary)
+    temporary.replace(file)
 
-    def __init__(
-        self,
-        network: nn.Module,
-        update: torch.optim.Optimizer,
-        rate: torch.optim.lr_scheduler.LRScheduler,
-        noise: torch.Generator,
-        file: Path | None,
-    ) -> None:
-        self.parts: dict[str, Any] = {"network": network, "update": update, "rate": rate}
-        self.noise, self.file = noise, file
 
-    def save(self, losses: list[Tensor]) -> None:
-        if self.file is None:
-            return
-        content = {name: part.state_dict() for name, part in self.parts.items()}
-        content |= {"noise": self.noise.get_state(), "losses": torch.stack(losses).cpu()}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".part")
-        torch.save(content, temporary)
-        temporary.replace(self.file)
-
-    def resume(self) -> list[Tensor]:
-        if self.file is None or not self.file.exists():
-            return []
-        content = torch.load(self.file, weights_only=True)
-        for name, part in self.parts.items():
-            part.load_state_dict(content[name])
-        self.noise.set_state(content["noise"])
-        return list(content["losses"])
-
-    def clear(self) -> None:
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)
+def _resume(file: Path | None, parts: Parts, noise: torch.Generator) -> list[Tensor]:
+    """Put back what `_save` stored; the losses of the steps that are already done."""
+    if file is None or not file.exists():
+        return []
+    content = torch.load(file, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(content[name])
+    noise.set_state(content["noise"])
+    return list(content["losses"].to(noise.device))
 
 
 def _optimizer(
@@ -265,9 +252,7 @@ def _schedule(
     if name == "onecycle":
         # one step more than is taken: the scheduler is also asked after the last one
         return torch.optim.lr_scheduler.OneCycleLR(update, max_lr=lr, total_steps=steps + 1)
-    if name == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(update, factor=1.0)
-    raise MedbookError(f"unknown schedule {name!r}: choose cosine, onecycle or constant")
+    raise MedbookError(f"unknown schedule {name!r}: choose cosine or onecycle")
 
 
 def _refuse_nan(losses: list[Tensor], step: int) -> None:

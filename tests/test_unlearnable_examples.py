@@ -1,0 +1,278 @@
+"""The definitions of the chapter `unlearnable_examples`, against oracles and against mutations."""
+
+import copy
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from medbook import chapter, data
+
+book = chapter.load("unlearnable_examples")
+
+
+class Small(nn.Module):
+    """A smooth network without batch statistics, so that finite differences are an oracle."""
+
+    def __init__(self, channels=1, size=5, classes=3, dtype=torch.float64):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        n = channels * size * size
+        self.hidden = nn.Parameter(torch.randn(n, 7, generator=generator, dtype=dtype) / n**0.5)
+        self.out = nn.Parameter(torch.randn(7, classes, generator=generator, dtype=dtype))
+
+    def forward(self, x):
+        return torch.tanh(x.flatten(1) @ self.hidden) @ self.out
+
+
+def images(n=6, channels=1, size=5, seed=1, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(n, channels, size, size, generator=generator, dtype=dtype)
+    return x, torch.arange(n) % 3
+
+
+def loss(network, x, y):
+    return F.cross_entropy(network(x), y, reduction="none")
+
+
+@pytest.fixture(scope="module")
+def xrays():
+    return data.load("pneumoniamnist", source="twin").train.balanced(64, seed=3)
+
+
+BUDGET = book.Budget(
+    rounds=2, batches=3, steps=2, width=4, training={"steps": 30, "lr": 1e-2, "batch_size": 32}
+)
+
+
+# --- the inner problem, eq. 2 ---------------------------------------------------------------------
+
+
+def test_descend_is_the_signed_step_of_eq_2():
+    network, (x, y) = Small(), images()
+    mask, rho, alpha = torch.ones_like(x), 0.05, 0.02
+    delta = book.descend(network, x, y, torch.zeros_like(x), mask, rho, alpha, 1)
+    for i in (0, 4):
+        for pixel in ((0, 0), (2, 3), (4, 4)):
+            step = torch.zeros_like(x[:1])
+            step[0, 0][pixel] = 1e-6
+            slope = loss(network, x[i : i + 1] + step, y[i : i + 1]) - loss(
+                network, x[i : i + 1] - step, y[i : i + 1]
+            )
+            here = x[i, 0][pixel]
+            expected = (here - alpha * slope.sign()).clamp(0, 1) - here
+            assert delta[i, 0][pixel].item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_descend_lowers_the_loss_of_every_image():
+    network, (x, y) = Small(), images(n=9, channels=3)
+    network = Small(channels=3)
+    mask = torch.ones_like(x[:, :1])
+    delta = book.descend(network, x, y, torch.zeros_like(x), mask, 0.1, 0.02, 5)
+    assert (loss(network, x + delta, y) < loss(network, x, y)).all()
+
+
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_descend_stays_in_ball_mask_and_range(size):
+    network, (x, y) = Small(size=size), images(size=size)
+    x = x.round(decimals=0)  # pixels at the ends 0 and 1 of the range
+    mask = (images(size=size, seed=5)[0] > 0.5).double()
+    delta = book.descend(network, x, y, torch.zeros_like(x), mask, 0.05, 0.04, 4)
+    assert delta.abs().max() <= 0.05 + 1e-12
+    assert (delta[mask == 0] == 0).all()
+    assert (x + delta).min() >= 0 and (x + delta).max() <= 1
+
+
+def test_descend_works_in_chunks(monkeypatch):
+    network, (x, y) = Small(), images(n=7)
+    args = network, x, y, torch.zeros_like(x), torch.ones_like(x), 0.05, 0.02, 2
+    whole = book.descend(*args)
+    monkeypatch.setitem(book.CHUNK, "cpu", 3)
+    assert torch.equal(book.descend(*args), whole)
+
+
+# --- the mask, eq. 3 ------------------------------------------------------------------------------
+
+
+def test_significance_is_the_slope_summed_over_channels():
+    network, (x, y) = Small(channels=2, size=3), images(n=2, channels=2, size=3)
+    found = book.significance(network, x, y)
+    assert found.shape == (2, 1, 3, 3)
+    expected = torch.zeros_like(found)
+    for c in range(2):
+        for row in range(3):
+            for column in range(3):
+                step = torch.zeros_like(x)
+                step[:, c, row, column] = 1e-6
+                slope = (loss(network, x + step, y) - loss(network, x - step, y)) / 2e-6
+                expected[:, 0, row, column] += slope.abs().detach()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 5, 7), (2, 1, 28, 28)])
+@pytest.mark.parametrize("ratio", [0.1, 0.25, 1.0])
+def test_keep_top_keeps_the_largest(shape, ratio):
+    score = torch.from_numpy(np.random.default_rng(0).permutation(np.prod(shape))).reshape(shape)
+    mask = book.keep_top(score.double(), ratio).numpy()
+    for own, kept in zip(score.numpy(), mask, strict=True):
+        k = round(ratio * own.size)
+        assert kept.sum() == k
+        assert set(own[kept == 1]) == set(np.sort(own.ravel())[-k:])
+
+
+def test_keep_top_of_ties_keeps_the_right_number():
+    assert (book.keep_top(torch.zeros(4, 1, 5, 5), 0.25).sum((1, 2, 3)) == 6).all()
+
+
+def support_after(score, ratio=0.25, rounds=1, fixed_mask=False):
+    """Pixels that min_min changes, and the scores an untouched copy of the surrogate gives."""
+    network, (x, y) = Small(size=8), images(n=12, size=8)
+    untouched = copy.deepcopy(network)
+    budget = book.Budget(rounds=rounds, batches=0, steps=3, training={})
+    generator = torch.Generator().manual_seed(0)
+    delta = book.min_min(
+        network, x, y, budget, generator, rho=0.02, ratio=ratio, score=score, fixed_mask=fixed_mask
+    )
+    return delta != 0, book.significance(untouched, x, y)
+
+
+def test_salm_changes_the_pixels_of_the_largest_gradient():
+    changed, g = support_after("largest gradient")
+    kept = changed.sum((1, 2, 3))
+    assert (kept <= 16).all() and (kept >= 14).all()
+    smallest_kept = torch.where(changed, g, torch.inf).amin((1, 2, 3))
+    rank = (g > smallest_kept[:, None, None, None]).sum((1, 2, 3))
+    assert (rank < 16).all()
+
+
+def test_the_controls_change_other_pixels():
+    top, g = support_after("largest gradient")
+    low, _ = support_after("smallest gradient")
+    chance, _ = support_after("random")
+    assert not (top & low).any()
+    share = (top & chance).sum() / top.sum()  # expected for random pixels: ratio = 0.25
+    assert 0.1 < share < 0.4
+    means = [torch.where(m, g, 0).sum() / m.sum() for m in (top, chance, low)]
+    assert means[0] > 1.5 * means[1] > 1.5 * means[2]
+
+
+def test_a_fixed_mask_never_moves_and_a_recomputed_one_does():
+    first, _ = support_after("largest gradient", rounds=1)
+    fixed, _ = support_after("largest gradient", rounds=4, fixed_mask=True)
+    anew, _ = support_after("largest gradient", rounds=4)
+    union = (first | fixed).sum((1, 2, 3))
+    assert (union <= 16).all()
+    assert ((first | anew).sum((1, 2, 3)) > 16).any()
+
+
+# --- the outer problem ----------------------------------------------------------------------------
+
+
+def test_em_makes_the_training_loss_small(xrays):
+    x, y = xrays.images.float() / 255, xrays.labels
+    surrogate = book.make_network("resnet", x, 2, 0, width=4)
+    budget = book.Budget(rounds=4, batches=5, steps=4, training={})
+    generator = torch.Generator().manual_seed(0)
+    delta = book.min_min(surrogate, x, y, budget, generator, rho=16 / 255)
+    surrogate.eval()
+    with torch.no_grad():
+        noisy, clean = loss(surrogate, x + delta, y).mean(), loss(surrogate, x, y).mean()
+    assert noisy < 0.5 * clean
+
+
+def test_salm_on_all_pixels_is_em(xrays):
+    em, salm = (
+        book.protect(arm, xrays.images, xrays.labels, 1, BUDGET) for arm in ("EM", "SALM, r = 1")
+    )
+    assert torch.equal(em, salm)
+
+
+def test_random_masks_leave_the_surrogates_batches_alone(xrays):
+    x, y = xrays.images.float() / 255, xrays.labels
+    after = {}
+    for score in ("largest gradient", "random"):
+        surrogate = book.make_network("resnet", x, 2, 0, width=4)
+        generator = torch.Generator().manual_seed(0)
+        one_round = book.Budget(rounds=1, batches=5, steps=1, training={})
+        book.min_min(surrogate, x, y, one_round, generator, ratio=0.25, score=score)
+        after[score] = [p.detach() for p in surrogate.parameters()]
+    assert all(map(torch.equal, *after.values()))
+
+
+def test_tap_pushes_towards_the_next_class(xrays):
+    x, y = xrays.images.float() / 255, xrays.labels
+    surrogate = book.make_network("resnet", x, 2, 0, width=4)
+    delta = book.targeted(x, y, surrogate, 0, book.Budget(2, 2, 5, BUDGET.training, width=4))
+    surrogate.eval()
+    with torch.no_grad():
+        before, after = loss(surrogate, x, 1 - y).mean(), loss(surrogate, x + delta, 1 - y).mean()
+        own = loss(surrogate, x + delta, y).mean()
+    assert after < before and after < own
+
+
+def test_synthetic_noise_is_a_separable_mosaic_within_rho():
+    x, y = torch.full((60, 3, 28, 28), 0.5), torch.arange(60) % 3
+    noise = book.synthetic(x, y, rho=0.06, seed=4)
+    assert noise.shape == x.shape and noise.abs().max() == pytest.approx(0.06, rel=1e-6)
+    blocks = noise.unfold(2, 7, 7).unfold(3, 7, 7)  # (N, C, 4, 4, 7, 7)
+    assert (blocks == blocks[..., :1, :1]).all()
+    means = torch.stack([noise[y == k].mean(0) for k in range(3)])
+    nearest = torch.cdist(noise.flatten(1), means.flatten(1)).argmin(1)
+    assert torch.equal(nearest, y)
+    assert torch.equal(noise, book.synthetic(x, y, rho=0.06, seed=4))
+
+
+# --- what is released, and what the thief makes of it ---------------------------------------------
+
+LEVELS = {"unprotected": 0, "EM, equal PSNR": 8}
+ARMS = ["unprotected", "random noise", "synthetic", "TAP", *book.MASKED]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_keeps_its_bound(xrays, arm):
+    released = book.protect(arm, xrays.images, xrays.labels, 1, BUDGET)
+    change = (released.int() - xrays.images.int()).abs()
+    assert released.dtype == torch.uint8 and released.shape == xrays.images.shape
+    assert change.max() <= LEVELS.get(arm, 16)
+    assert (change.max() > 0) == (arm != "unprotected")
+    pixels = round(784 * book.MASKED.get(arm, {}).get("ratio", 1.0))
+    assert ((change > 0).sum((1, 2, 3)) <= pixels).all()
+    again = book.protect(arm, xrays.images, xrays.labels, 1, BUDGET)
+    assert torch.equal(released, again)
+
+
+def test_release_rounds_to_8_bits():
+    x = torch.tensor([0.0, 10 / 255, 1.0])
+    noise = torch.tensor([-0.1, 0.6 / 255, 0.4 / 255])
+    assert book.release(x, noise).tolist() == [0, 11, 255]
+
+
+def test_jpeg_is_pillows():
+    image = data.load("pneumoniamnist", source="twin").train.images[:2]
+    found = book.jpeg(image, quality=10)
+    file = io.BytesIO()
+    Image.fromarray(image[1, 0].numpy()).save(file, "JPEG", quality=10)
+    assert np.array_equal(found[1, 0].numpy(), np.asarray(Image.open(file)))
+
+
+def test_treatments():
+    clean, released = torch.zeros(11, 1, 8, 8).byte(), torch.full((11, 1, 8, 8), 9).byte()
+    assert torch.equal(book.treat("as released", released, clean), released)
+    mixed = book.treat("80 %", released, clean)[:, 0, 0, 0]
+    assert mixed.tolist() == [0, 9, 9, 9, 9, 0, 9, 9, 9, 9, 0]
+
+
+@pytest.mark.parametrize("kind", ["resnet", "cnn", "vit"])
+@pytest.mark.parametrize("size", [28, 32])
+def test_networks_give_class_scores_and_leave_the_global_generator_alone(kind, size):
+    x = torch.rand(2, 1, size, size)
+    before = torch.get_rng_state()
+    network = book.make_network(kind, x, 6, seed=5, width=8)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert network(x).shape == (2, 6)
+    twin = book.make_network(kind, x, 6, seed=5, width=8)
+    assert all(map(torch.equal, network.parameters(), twin.parameters()))
