@@ -87,6 +87,17 @@ def test_descend_stays_in_ball_mask_and_range(size):
     assert (x + delta).min() >= 0 and (x + delta).max() <= 1
 
 
+def test_the_surrogate_is_frozen_while_noise_is_written(xrays):
+    x, y = xrays.images.float() / 255, xrays.labels
+    surrogate = book.make_network("resnet", x, 2, 0, width=4)
+    before = copy.deepcopy(surrogate.state_dict())  # running means of the batch normalisation too
+    surrogate.train()
+    book.descend(surrogate, x, y, torch.zeros_like(x), torch.ones_like(x), 0.05, 0.02, 2)
+    surrogate.train()
+    book.significance(surrogate, x, y)
+    assert all(torch.equal(before[k], v) for k, v in surrogate.state_dict().items())
+
+
 def test_descend_works_in_chunks(monkeypatch):
     network, (x, y) = Small(), images(n=7)
     args = network, x, y, torch.zeros_like(x), torch.ones_like(x), 0.05, 0.02, 2
