@@ -119,7 +119,10 @@ def paired_effect(ours: ArrayLike, baseline: ArrayLike, better: str = "higher") 
 
 
 def paired_interval(effects: ArrayLike, units: ArrayLike | None = None) -> Interval:
-    """Interval of a paired effect: over seeds, and over units where cases are given; the wider one.
+    """Interval of a paired effect: over seeds and, where cases are given, over units as well.
+
+    The half widths are added as independent errors, side by side: sqrt(a^2 + b^2). The wider of the
+    two alone would be too short where both vary (5.8 % false `reproduced` for ten seeds).
 
     Args:
         effects: (n_seeds,), or (n_seeds, n_cases) together with `units`.
@@ -130,12 +133,19 @@ def paired_interval(effects: ArrayLike, units: ArrayLike | None = None) -> Inter
     """
     e = np.asarray(effects, dtype=float)
     over_seeds = t_interval(e if e.ndim == 1 else e.mean(1))
-    if e.ndim == 1:
-        return over_seeds
+    if (e.ndim == 1) != (units is None):
+        raise MedbookError(
+            f"effects of shape {e.shape} and units {'missing' if units is None else 'given'}: "
+            "scores of single cases (seeds, cases) need `units`, scores of seeds have none"
+        )
     if units is None:
-        raise MedbookError("scores of single cases need `units`: which cases belong together")
-    over_units = cluster_bootstrap(e.mean(0), units)._replace(n=over_seeds.n)
-    return max(over_seeds, over_units, key=lambda interval: interval.width)
+        return over_seeds
+    over_units, mean = cluster_bootstrap(e.mean(0), units), over_seeds.mean
+    below, above = (
+        math.hypot(getattr(over_seeds, end) - mean, getattr(over_units, end) - mean)
+        for end in ("low", "high")
+    )
+    return Interval(mean, mean - below, mean + above, over_seeds.n)
 
 
 def verdict(kind: str, interval: Interval, margin: float) -> str:

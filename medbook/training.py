@@ -102,26 +102,29 @@ def fit(
     order = torch.Generator().manual_seed(seed)  # on the CPU: the same on every device
     noise = torch.Generator(device).manual_seed(seed)
     parts: Parts = {"network": network, "update": update, "rate": rate}
-    losses = _resume(checkpoint, parts, noise)
+    setup = repr((len(images), steps, seed, batch_size, optimizer, lr, weight_decay, schedule))
+    losses = _resume(checkpoint, setup, parts, noise)
     batches = _Batches(len(images), batch_size, order, skip=len(losses))
     bar = tqdm(total=steps, initial=len(losses), desc=label, disable=not live(), leave=False)
-    for step in range(len(losses), steps):
-        index = batches.next().to(device)
-        batch = images[index].float().div_(255).contiguous(memory_format=torch.channels_last)
-        if augment is not None:
-            batch = augment(batch, noise)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            value = loss(network(batch), labels[index])
-        update.zero_grad(set_to_none=True)
-        value.backward()
-        update.step()
-        rate.step()
-        losses.append(value.detach())
-        bar.update()
-        if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
-            _refuse_nan(losses[-CHECK_EVERY:], step + 1)
-            if step + 1 < steps:
-                _save(checkpoint, parts, noise, losses)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for step in range(len(losses), steps):
+            torch.manual_seed(seed + step)  # of dropout: the same after a resume, too
+            index = batches.next().to(device)
+            batch = images[index].float().div_(255).contiguous(memory_format=torch.channels_last)
+            if augment is not None:
+                batch = augment(batch, noise)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                value = loss(network(batch), labels[index])
+            update.zero_grad(set_to_none=True)
+            value.backward()
+            update.step()
+            rate.step()
+            losses.append(value.detach())
+            bar.update()
+            if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+                _refuse_nan(losses[-CHECK_EVERY:], step + 1)
+                if step + 1 < steps:
+                    _save(checkpoint, setup, parts, noise, losses)
     bar.close()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -207,23 +210,29 @@ class _Batches:
         return batch
 
 
-def _save(file: Path | None, parts: Parts, noise: torch.Generator, losses: list[Tensor]) -> None:
+def _save(
+    file: Path | None, setup: str, parts: Parts, noise: torch.Generator, losses: list[Tensor]
+) -> None:
     """Store everything that an interrupted training needs to go on as if nothing had happened."""
     if file is None:
         return
     content = {name: part.state_dict() for name, part in parts.items()}
-    content |= {"noise": noise.get_state(), "losses": torch.stack(losses).cpu()}
+    content |= {"setup": setup, "noise": noise.get_state(), "losses": torch.stack(losses).cpu()}
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".part")
     torch.save(content, temporary)
     temporary.replace(file)
 
 
-def _resume(file: Path | None, parts: Parts, noise: torch.Generator) -> list[Tensor]:
+def _resume(
+    file: Path | None, setup: str, parts: Parts, noise: torch.Generator
+) -> list[Tensor]:
     """Put back what `_save` stored; the losses of the steps that are already done."""
     if file is None or not file.exists():
         return []
     content = torch.load(file, weights_only=True)
+    if content["setup"] != setup:
+        raise MedbookError(f"{file} is of another training: delete it or name another checkpoint")
     for name, part in parts.items():
         part.load_state_dict(content[name])
     noise.set_state(content["noise"])

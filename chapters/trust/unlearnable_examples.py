@@ -442,7 +442,7 @@ run.arms_table()
 # %% [markdown]
 # ## What the paper claims, what we measure
 # The paper's tables were not at hand, so its claims are tested by sign and margin, not against its numbers. Margins were fixed before the first result.
-# A verdict uses the wider of two intervals of the paired difference: over seeds, and over test images.
+# The interval of a paired difference covers two sources of chance: the seed, and the choice of the test images.
 
 # %%
 images = np.arange(len(chest.test))  # the patients are not published: an image is the unit

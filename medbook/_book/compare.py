@@ -1,0 +1,102 @@
+"""Numbers measured here against stored ones."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from medbook import stats
+from medbook.results import Results
+
+Metric = dict[str, Any]
+
+SAME = ("equal", "within tolerance", "as predicted")
+DEFINITION = ("unit", "kind", "on", "rtol")
+
+
+class Row(NamedTuple):
+    """One number, stored and here; `verdict` begins with one of `SAME`, or says what is wrong."""
+
+    name: str
+    stored: float | str
+    here: float | str
+    verdict: str
+
+    @property
+    def same(self) -> bool:
+        """The two agree."""
+        return self.verdict in SAME
+
+    @property
+    def comparable(self) -> bool:
+        """The two can be compared at all."""
+        return not self.verdict.startswith("not comparable")
+
+
+def compare(stored: Results, here: Results) -> list[Row]:
+    """Every metric and every verdict of two results of one chapter, profile and seed.
+
+    Args:
+        stored: the reference: `environment`, `metrics` and `claims`.
+        here: the same, measured on this machine.
+    """
+    same_machine = stored["environment"] == here["environment"]
+    rows = []
+    for name in {**stored["metrics"], **here["metrics"]}:  # in the order of the chapter
+        old, new = stored["metrics"].get(name), here["metrics"].get(name)
+        if old is None:
+            row = Row(f"metrics/{name}", "-", new["mean"], "not stored")
+        elif new is None:
+            row = Row(f"metrics/{name}", old["mean"], "-", "not measured here")
+        else:
+            verdict = compare_metric(old, new, same_machine)
+            row = Row(f"metrics/{name}", old["mean"], new["mean"], verdict)
+        rows.append(row)
+    return rows + _verdicts(stored, here, same_machine)
+
+
+def compare_metric(stored: Metric, here: Metric, same_machine: bool) -> str:
+    """How a metric agrees with its stored values.
+
+    Exact ones must be equal. Seeded ones must lie within their tolerance; on another machine their
+    mean may also lie where the stored seeds (three or more) let a repetition be expected.
+
+    Args:
+        stored: a metric of a results file.
+        here: the same metric, measured now.
+        same_machine: environments are equal.
+
+    >>> one = {"values": [1.0], "unit": "", "kind": "seeded", "on": "test", "rtol": 0.02}
+    >>> compare_metric(one, one | {"values": [1.1]}, same_machine=False)
+    'not comparable: other machine, fewer than 3 seeds'
+    """
+    changed = [part for part in DEFINITION if stored.get(part) != here.get(part)]
+    if changed:
+        return f"{changed[0]} differs: {here.get(changed[0])!r} here"
+    old, new = np.asarray(stored["values"], float), np.asarray(here["values"], float)
+    if old.shape == new.shape and (old == new).all():
+        return SAME[0]
+    if stored["kind"] == "exact":
+        return "differs"
+    if old.shape == new.shape and np.abs(new - old).max() <= stored["rtol"] * np.abs(old).max():
+        return SAME[1]
+    if same_machine:
+        return "differs"
+    if len(old) < 3:
+        return "not comparable: other machine, fewer than 3 seeds"
+    expected = stats.predictive_interval(old, len(new))
+    if not math.isfinite(expected.width):
+        return "not comparable: other machine, the stored seeds show no spread"
+    inside = expected.low <= new.mean() <= expected.high
+    return SAME[2] if inside else "outside the predictive interval"
+
+
+def _verdicts(stored: Results, here: Results, same_machine: bool) -> list[Row]:
+    """Verdicts must be equal on the same machine; on another one a change is worth a note."""
+    old, new = ({c["id"]: c["verdict"] for c in r.get("claims", [])} for r in (stored, here))
+    other = "differs" if same_machine else "not comparable: other machine"
+    return [
+        Row(f"claims/{id}", old[id], new[id], SAME[0] if old[id] == new[id] else other)
+        for id in old
+        if id in new
+    ]

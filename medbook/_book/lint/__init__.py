@@ -1,0 +1,24 @@
+"""Everything in the book's design that a program can check, named by file and cell."""
+
+from medbook._book.lint import book, code, prose
+from medbook._book.lint.page import Page
+from medbook._book.project import Chapter, Project
+from medbook._book.scoreboard import systems_of
+
+RULES = (*prose.RULES, *code.RULES, *book.RULES)
+
+
+def check(project: Project, chapters: list[Chapter]) -> list[str]:
+    """All problems of these chapters and of the book around them.
+
+    Args:
+        project: the checkout.
+        chapters: which chapters; the book around them is always checked.
+
+    Returns:
+        one line each: `file:cell N: problem` or `file:line: problem`.
+    """
+    systems = systems_of(project)
+    pages = [Page(project, chapter, systems) for chapter in chapters]
+    problems = [problem for page in pages for rule in RULES for problem in rule(page)]
+    return problems + [problem for rule in book.BOOK_RULES for problem in rule(project, systems)]

@@ -1,0 +1,119 @@
+"""The generated pages of the site, as Markdown."""
+
+from itertools import groupby
+from typing import Any
+
+from pybtex.database import BibliographyData, parse_file  # type: ignore[import-untyped]
+from pybtex.exceptions import PybtexError  # type: ignore[import-untyped]
+from pybtex.plugin import find_plugin  # type: ignore[import-untyped]
+
+from medbook import results
+from medbook._book.compare import compare
+from medbook._book.markdown import duration, link, table
+from medbook._book.project import Chapter, Project
+from medbook._book.scoreboard import States, scoreboard
+from medbook._book.state import state
+from medbook.errors import MedbookError
+from medbook.profiles import PROFILES
+
+
+def generated(project: Project) -> dict[str, str]:
+    """The generated pages of the site: path in the checkout -> Markdown."""
+    states = {
+        (chapter.id, profile): state(project, chapter, profile)
+        for chapter in project.chapters()
+        for profile in PROFILES
+    }
+    return {
+        "book/scoreboard.md": scoreboard(project, states),
+        "book/status.md": status(project, states),
+        "book/references.md": references(project),
+    }
+
+
+def status(project: Project, states: States) -> str:
+    """Every chapter and profile: the stored run, and this machine's beside it.
+
+    Args:
+        project: the checkout.
+        states: state of the stored results of each chapter and profile.
+    """
+    head = ["chapter", "profile", "state", "time", "memory", "machine", "time here", "numbers here"]
+    rows = [
+        _status_row(project, chapter, profile, states[chapter.id, profile])
+        for chapter in project.chapters()
+        for profile in PROFILES
+    ]
+    return "\n\n".join(
+        [
+            "# Status",
+            "What is stored for each chapter, and what this machine got. `current`: measured with "
+            "this source. `checked by smoke`: the source changed since, the smoke numbers did not. "
+            "`stale`: to be run again. `missing`: not run yet. *Here* is the machine that built "
+            "this page; its numbers are compared as [How to verify](verify.md) explains.",
+            table(head, rows),
+        ]
+    ) + "\n"
+
+
+def _status_row(project: Project, chapter: Chapter, profile: str, state: str) -> list[str]:
+    path = project.published(chapter.id, profile)
+    mine = project.run_folder(profile) / path.name
+    stored = results.load(path) if path.exists() else None
+    here = results.load(mine) if mine.exists() else None
+    name = link(chapter.meta["title"], f"notebooks/{chapter.id}.ipynb")
+    run = ["", "", ""]
+    if stored:
+        run = [duration(stored["seconds"]), memory(stored), stored["environment"]["device"]]
+    took = duration(here["seconds"]) if here else ""
+    return [name, profile, state, *run, took, agreement(stored, here)]
+
+
+def agreement(stored: results.Results | None, here: results.Results | None) -> str:
+    """How many of the comparable numbers of two runs agree.
+
+    >>> agreement(None, None)
+    ''
+    """
+    if not stored or not here:
+        return ""
+    rows = [row for row in compare(stored, here) if row.comparable]
+    return f"{sum(row.same for row in rows)} of {len(rows)} agree"
+
+
+def memory(run: dict[str, Any]) -> str:
+    """Peak memory of a run, of its GPU too.
+
+    >>> memory({"peak_mib": 812, "device_mib": 0})
+    '812 MiB'
+    """
+    gpu = f", GPU {run['device_mib']} MiB" if run.get("device_mib") else ""
+    return f"{run['peak_mib']} MiB{gpu}"
+
+
+def references(project: Project) -> str:
+    """The bibliography, newest first; an entry's key is its anchor.
+
+    Raises:
+        MedbookError: references.bib cannot be read or lacks a field that its kind needs.
+    """
+    path = project.root / "book/references.bib"
+    try:
+        entries = parse_file(str(path), encoding="utf-8")
+        texts = _formatted(entries)
+    except (PybtexError, OSError) as error:
+        raise MedbookError(f"book/references.bib: {error}") from None
+    years = {key: entries.entries[key].fields.get("year", "no year") for key in texts}
+    ordered = sorted(texts, key=lambda key: (years[key], texts[key]))
+    blocks = ["# References"]
+    for year, keys in groupby(sorted(ordered, key=years.__getitem__, reverse=True), years.get):
+        blocks.append(f"## {year}")
+        blocks += [f"({key})=\n{texts[key]}" for key in keys]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _formatted(entries: BibliographyData) -> dict[str, str]:
+    style = find_plugin("pybtex.style.formatting", "unsrt")()
+    backend = find_plugin("pybtex.backends", "markdown")()
+    formatted = style.format_bibliography(entries)
+    return {entry.key: " ".join(entry.text.render(backend).split()) for entry in formatted}

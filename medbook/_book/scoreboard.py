@@ -1,0 +1,190 @@
+"""The scoreboard: every system, every tested claim, and what chance alone would give."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from medbook import results
+from medbook._book.markdown import link, table, title
+from medbook._book.project import Project
+from medbook.claims import Claim, System, load_systems
+from medbook.profiles import PROFILES
+from medbook.stats import LEVEL, VERDICTS
+
+FALSE_RATE = (1 - LEVEL) / 2  # of the verdict "reproduced" where there is no effect
+DOUBTFUL = ("checked by smoke", "stale")
+
+Stored = dict[tuple[str, str], results.Results]  # (chapter, profile) -> results
+States = dict[tuple[str, str], str]  # (chapter, profile) -> one of medbook._book.state.STATES
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim and what one profile measured of it."""
+
+    claim: Claim
+    profile: str
+    seed: int
+    measured: dict[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """The stored verdict, void if the claim was changed after it."""
+        return str(self.measured["verdict"]) if self.current else "claim changed, not run again"
+
+    @property
+    def current(self) -> bool:
+        """The claim reads as it did when it was measured."""
+        return bool(self.measured["hash"] == self.claim.hash)
+
+    @property
+    def counts(self) -> bool:
+        """A verdict that an interval decided."""
+        return self.current and self.verdict != "not tested" and self.claim.kind != "exact"
+
+
+def scoreboard(project: Project, states: States) -> str:
+    """Every system, every tested claim, and what chance alone would give.
+
+    Args:
+        project: the checkout.
+        states: state of the stored results of each chapter and profile.
+    """
+    systems = systems_of(project)
+    stored = stored_of(project)
+    runs = _replications(project)
+    blocks = [
+        "# Scoreboard",
+        "Every claim that was tested and every system of the book, from the stored results. "
+        "[How to verify](verify.md) explains verdicts and intervals. Effects are positive where "
+        "they speak for the claim; the interval holds with 95 %. `twin` (a synthetic stand-in for "
+        "a data set) and `phantom` mark what was not measured on real images.",
+        "## Claims",
+    ]
+    for system in systems:
+        if findings := list(findings_of(system, stored)):
+            claims = _claims_table(system, findings, runs)
+            blocks += [f"### {system.title}", _standing(project, system, states), claims]
+    blocks += ["## Systems", *_overview(project, systems, stored)]
+    blocks += ["## What chance alone would give", _chance(systems, stored)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _overview(project: Project, systems: list[System], stored: Stored) -> Iterator[str]:
+    """A table a part, a row a system, a column a profile."""
+    for part, members in groupby(systems, key=lambda system: system.part):
+        rows = [
+            [chapter_link(project, system, system.title, "notebooks")]
+            + [summary(system, stored, profile) for profile in PROFILES]
+            for system in members
+        ]
+        yield f"### {title(part)}\n\n{table(['system', *PROFILES], rows)}"
+
+
+def summary(system: System, stored: Stored, profile: str) -> str:
+    """Verdicts of a system at one profile, counted."""
+    if not system.claims:
+        return "planned"
+    verdicts = Counter(t.verdict for t in findings_of(system, stored) if t.profile == profile)
+    rank = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    known = sorted(verdicts.items(), key=lambda item: rank.get(item[0], len(rank)))
+    return ", ".join(f"{count} {verdict}" for verdict, count in known) or "not run"
+
+
+def _standing(project: Project, system: System, states: States) -> str:
+    """Where the system is treated, and which of its stored runs are not of today's source."""
+    mine = {profile: states[system.chapter, profile] for profile in PROFILES}
+    old = [f"its `{p}` run is {name}" for p, name in mine.items() if name in DOUBTFUL]
+    where = chapter_link(project, system, title(system.chapter), "notebooks")
+    return f"Chapter: {'; '.join([where, *old])}."
+
+
+def _claims_table(system: System, findings: list[Finding], runs: list[results.Results]) -> str:
+    head = ["claim", "paper", "profile", "verdict", "effect", "margin", "from"]
+    rows = []
+    for claim in system.claims:
+        decided = [f for f in findings if f.claim is claim and f.verdict != "not tested"]
+        first = [_statement(claim), claim.paper]
+        if not decided:
+            rows.append([*first, claim.profile, "not tested", "", claim.margin, ""])
+        for f in decided:
+            effect = _effect(f.measured)
+            rows.append([*first, f.profile, f.verdict, effect, claim.margin, _evidence(f, runs)])
+    return table(head, rows)
+
+
+def _statement(claim: Claim) -> str:
+    revised = f" (revised: {claim.revised})" if claim.revised else ""
+    return f"{claim.id}: {claim.statement}{revised}"
+
+
+def _effect(measured: dict[str, Any]) -> str:
+    low, high = (measured[end] for end in ("low", "high"))
+    lower = "−∞" if low is None else f"{low:+.3g}"
+    upper = "+∞" if high is None else f"{high:+.3g}"
+    return f"{measured['effect']:+.3g} [{lower}, {upper}]"
+
+
+def _evidence(finding: Finding, runs: list[results.Results]) -> str:
+    """Seeds, kind of data, and how many runs of other seeds came to the same verdict."""
+    verdicts = {
+        run["seed"]: claim["verdict"]
+        for run in runs
+        if run["profile"] == finding.profile and run["seed"] != finding.seed
+        for claim in run["claims"]
+        if claim["id"] == finding.claim.id and claim["hash"] == finding.claim.hash
+    }
+    n, kind = finding.measured["n"], finding.measured["data"]
+    same = sum(verdict == finding.verdict for verdict in verdicts.values())
+    replicated = f"; replicated {same} of {len(verdicts)}" if verdicts else ""
+    return f"{n} {'seed' if n == 1 else 'seeds'}, {kind}{replicated}"
+
+
+def _chance(systems: list[System], stored: Stored) -> str:
+    counted = [t for s in systems for t in findings_of(s, stored) if t.counts]
+    found = sum(t.verdict == "reproduced" for t in counted)
+    return (
+        f"An interval decided {len(counted)} verdicts on this page; {found} say `reproduced`. "
+        "If no claim were true, each would say so with a probability of at most "
+        f"{100 * FALSE_RATE:.1f} %: up to {FALSE_RATE * len(counted):.2f} false `reproduced` are "
+        "to be expected by chance alone.\n\n"
+        "*Replicated k of n*: n further runs with other base seeds are stored under "
+        "`replications/`, and k of them came to the same verdict."
+    )
+
+
+def systems_of(project: Project) -> list[System]:
+    """The systems of a checkout."""
+    return load_systems(project.root / "book/systems.yml")
+
+
+def stored_of(project: Project) -> Stored:
+    """The stored results of all chapters."""
+    return {
+        (chapter.id, profile): results.load(path)
+        for chapter in project.chapters()
+        for profile in PROFILES
+        if (path := project.published(chapter.id, profile)).exists()
+    }
+
+
+def _replications(project: Project) -> list[results.Results]:
+    return [results.load(path) for path in sorted(project.root.glob("replications/**/*.json"))]
+
+
+def findings_of(system: System, stored: Stored) -> Iterator[Finding]:
+    """What the stored results hold of a system's claims, profile by profile."""
+    for profile in PROFILES:
+        run = stored.get((system.chapter, profile))
+        measured = {claim["id"]: claim for claim in run["claims"]} if run else {}
+        for claim in system.claims:
+            if run and claim.id in measured:
+                yield Finding(claim, profile, run["seed"], measured[claim.id])
+
+
+def chapter_link(project: Project, system: System, text: str, folder: str) -> str:
+    """A text that leads to a system's chapter, if there is one yet."""
+    published = (project.notebooks / f"{system.chapter}.ipynb").exists()
+    return link(text, f"{folder}/{system.chapter}.ipynb" if published else None)

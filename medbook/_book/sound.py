@@ -1,0 +1,129 @@
+"""Is a stored results file sound: does every number in it follow from the values it was made of?"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import nbformat
+
+from medbook import claims, results, stats
+from medbook._book import keys
+from medbook._book.execute import mark
+from medbook._book.project import Chapter, Project
+from medbook.errors import MedbookError
+from medbook.profiles import PROFILES
+from medbook.results import Results
+
+TOLERANCE = 1e-9  # relative; the file holds every digit, only the order of sums may differ
+
+
+def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
+    """What is wrong with the stored results (and, at laptop, the notebook) of a chapter.
+
+    Returns:
+        messages `book/results/x.laptop.json: metrics/acc: ...`; empty if all is well.
+    """
+    path = project.published(chapter.id, profile)
+    name = path.relative_to(project.root).as_posix()
+    found = []
+    try:
+        stored = results.load(path)
+    except MedbookError as error:
+        found.append(str(error).removeprefix(f"{path.name}: "))
+        stored = _despite(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if stored:
+        known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
+        found += [*_metrics(stored), *_claims(stored, known)]
+    messages = [f"{name}: {problem}" for problem in found]
+    if stored and profile == "laptop":
+        messages += _notebook(project, chapter, stored)
+    return messages
+
+
+def _despite(text: str) -> Results:
+    """A file that fails its digest is read all the same, to name what was changed in it."""
+    try:
+        stored = json.loads(text)
+    except ValueError:
+        return {}
+    return stored if isinstance(stored, dict) and {"metrics", "claims"} <= stored.keys() else {}
+
+
+def _metrics(stored: Results) -> Iterator[str]:
+    for name, metric in stored["metrics"].items():
+        try:
+            expected = stats.t_interval(metric["values"])
+        except MedbookError as error:
+            yield f"metrics/{name}: {error}"
+            continue
+        for part, value in zip(("mean", "low", "high"), expected, strict=False):
+            if not _close(_number(metric[part], part), value):
+                yield f"metrics/{name}: {part} {metric[part]} does not follow from values"
+
+
+def _claims(stored: Results, known: dict[str, claims.Claim]) -> Iterator[str]:
+    measured = {claim["id"]: claim for claim in stored["claims"]}
+    for id in sorted(known.keys() - measured.keys()):
+        yield f"claims/{id}: stands in book/systems.yml but has no value"
+    for id, claim in measured.items():
+        if id not in known:
+            yield f"claims/{id}: has a value but does not stand in book/systems.yml"
+        elif claim["hash"] != known[id].hash:
+            yield f"claims/{id}: revised after the result: run again with a new base seed"
+        else:
+            problems = _claim(claim, known[id], stored["profile"])
+            yield from (f"claims/{id}: {problem}" for problem in problems)
+
+
+def _claim(stored: dict[str, Any], claim: claims.Claim, profile: str) -> Iterator[str]:
+    effects = stored["effects"]
+    over_seeds = stats.t_interval(effects)
+    low, high = _number(stored["low"], "low"), _number(stored["high"], "high")
+    if not _close(stored["effect"], over_seeds.mean):
+        yield f"effect {stored['effect']} does not follow from effects"
+    if stored["n"] != len(effects):
+        yield f"n {stored['n']} is not the number of effects"
+    if claim.kind == "exact":
+        over_seeds = over_seeds._replace(low=effects[0], high=effects[0])
+    wider = high - low > over_seeds.width and low <= stored["effect"] <= high  # over units
+    if not wider and not (_close(low, over_seeds.low) and _close(high, over_seeds.high)):
+        yield f"interval [{stored['low']}, {stored['high']}] does not follow from effects"
+    interval = stats.Interval(stored["effect"], low, high, stored["n"])
+    expected = {stats.verdict(claim.kind, interval, claim.margin)}
+    if claim.kind == "monotone" and expected != {"opposite"}:
+        expected |= {"not reproduced"}  # a reversal on the way
+    if PROFILES.index(profile) < PROFILES.index(claim.profile):
+        expected = {"not tested"}
+    if stored["verdict"] not in expected:
+        yield f"verdict {stored['verdict']!r} should be {' or '.join(sorted(expected))!r}"
+
+
+def _notebook(project: Project, chapter: Chapter, stored: Results) -> Iterator[str]:
+    path = project.notebooks / f"{chapter.id}.ipynb"
+    name = path.relative_to(project.root).as_posix()
+    if not path.exists():
+        yield f"{name}: missing: publish the chapter"
+        return
+    notebook = nbformat.read(path, 4)
+    if notebook.metadata.get("medbook") != mark(stored):
+        yield f"{name}: does not belong to the stored results: publish the chapter again"
+    cells, sources = keys.code_cells(notebook), keys.code_cells(chapter.notebook())
+    if len(cells) != len(sources):
+        yield f"{name}: {len(cells)} code cells, the source has {len(sources)}"
+    for number, (cell, source) in enumerate(zip(cells, sources, strict=False), 1):
+        if keys.code_hash(cell.source) != keys.code_hash(source.source):
+            yield f"{name}: cell {number} is not the source's ({keys.source_name(chapter)})"
+        elif cell.metadata.get("tags", []) != source.metadata.get("tags", []):
+            yield f"{name}: cell {number} has other tags than the source"
+
+
+def _number(value: float | None, end: str) -> float:
+    """An end that the data do not bound is stored as null."""
+    if value is None:
+        return -math.inf if end == "low" else math.inf
+    return value
+
+
+def _close(a: float, b: float) -> bool:
+    return a == b or math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-12)

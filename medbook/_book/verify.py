@@ -1,0 +1,274 @@
+"""Check stored results: sound in themselves, the same on this machine, and free of leaks."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import nbformat
+from rich.console import Console
+from rich.table import Table
+
+from medbook import results
+from medbook._book import keys
+from medbook._book.compare import compare
+from medbook._book.execute import Plan, environment, make_plan, outdated, run
+from medbook._book.failure import ANSI, cell_seconds, title_of
+from medbook._book.project import Chapter, Project
+from medbook._book.sound import unsound
+from medbook._book.state import judge
+from medbook.profiles import PROFILES
+from medbook.results import Results
+
+COMPARED = re.compile(r"reference_output == test_output failed:\s+(.+)")  # nbval's words
+DIFFERS = "output differs, stored == here fails:"
+PERMUTED = {"MEDBOOK_PERMUTE_TEST": "1"}
+
+
+@dataclass
+class Report:
+    """What was found: failures fail the command, notes do not."""
+
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify(
+    project: Project, chapters: Sequence[Chapter], profile: str, console: Console, *, leaks: bool
+) -> Report:
+    """All checks of some chapters; what is needed and not up to date is run.
+
+    Args:
+        project: the checkout.
+        chapters: which ones.
+        profile: whose stored numbers are compared with this machine's.
+        console: shows progress and the table of numbers.
+        leaks: also look whether anything but test metrics depends on the test labels.
+    """
+    report = Report()
+    for chapter in chapters:
+        for each in sorted({profile, *_stored_profiles(project, chapter)}):
+            report.failures += unsound(project, chapter, each)
+    check_numbers(project, chapters, profile, console, report)
+    for chapter in chapters:
+        report.failures += check_cells(project, chapter)
+    if leaks:
+        check_leaks(project, chapters, console, report)
+    for chapter in chapters:
+        _note_states(project, chapter, report)
+    return report
+
+
+def check_numbers(
+    project: Project,
+    chapters: Sequence[Chapter],
+    profile: str,
+    console: Console,
+    report: Report,
+) -> None:
+    """This machine's numbers against the stored ones, with a table of both."""
+    by_seed: dict[int, list[Chapter]] = {}
+    stored = {c.id: _stored(project, c, profile) for c in chapters}
+    for chapter in chapters:
+        by_seed.setdefault(stored[chapter.id].get("seed", 0), []).append(chapter)
+    table = Table("number", "stored", "here", "verdict", title=f"Numbers at profile {profile}")
+    for seed, group in by_seed.items():
+        plan = make_plan(project, profile, seed)
+        for chapter in _run_those(plan, group, console, report):
+            here = results.load(plan.results(chapter))
+            if stored[chapter.id]:
+                _compare(project, chapter, stored[chapter.id], here, table, report)
+    if table.rows:
+        console.print(table)
+
+
+def check_cells(project: Project, chapter: Chapter) -> list[str]:
+    """Re-execute the committed notebook at smoke; its tagged cells must print what is stored.
+
+    What has passed is remembered until the notebook or the sources change.
+    """
+    notebook = project.notebooks / f"{chapter.id}.ipynb"
+    if not notebook.exists():
+        return []
+    plan = make_plan(project, "smoke")
+    stamp = project.build / "verify" / f"{chapter.id}.json"
+    fingerprint = _fingerprint(plan, chapter, notebook)
+    if fingerprint and stamp.exists() and stamp.read_text(encoding="utf-8") == fingerprint:
+        return []
+    stamp.unlink(missing_ok=True)
+    failures = _nbval(project, chapter, notebook)
+    if fingerprint and not failures:
+        results.write_atomic(stamp, fingerprint)
+    return failures
+
+
+def check_leaks(
+    project: Project, chapters: Sequence[Chapter], console: Console, report: Report
+) -> None:
+    """Run smoke with permuted test labels: only metrics on "test" may change."""
+    plain = make_plan(project, "smoke")
+    permuted = make_plan(
+        project, "smoke", out=project.build / "run/smoke-permuted", variables=PERMUTED
+    )
+    for chapter in _run_those(plain, chapters, console, report):
+        if not _run_those(permuted, [chapter], console, report):
+            continue
+        before, after = (results.load(plan.results(chapter)) for plan in (plain, permuted))
+        where = keys.source_name(chapter)
+        leaked = leaking(before, after)
+        if leaked and _unsteady(project, chapter, console, report):
+            report.failures.append(f"{where}: two equal smoke runs differ: seed every generator")
+            continue
+        report.failures += [f"{where}: {name} depends on the test labels" for name in leaked]
+        if not _on_test(before, after):
+            report.notes.append(f'{where}: no metric on "test" changed: the check shows nothing')
+
+
+def leaking(before: Results, after: Results) -> list[str]:
+    """What differs between two results although it may not depend on the test labels."""
+    names = {**before["metrics"], **after["metrics"]}
+    found = [
+        f"metrics/{name}"
+        for name in names
+        if {"test"} != {r["metrics"].get(name, {}).get("on") for r in (before, after)}
+        and before["metrics"].get(name) != after["metrics"].get(name)
+    ]
+    arms = [{a["name"]: a | {"seconds": None} for a in r["arms"]} for r in (before, after)]
+    for name in {**arms[0], **arms[1]}:
+        old, new = (arm.get(name, {}) for arm in arms)
+        parts = [part for part in {**old, **new} if old.get(part) != new.get(part)]
+        found += [f"arms/{name} ({', '.join(parts)})"] if parts else []
+    return found
+
+
+def _run_those(
+    plan: Plan, chapters: Sequence[Chapter], console: Console, report: Report
+) -> list[Chapter]:
+    """Run what is not up to date; the chapters that have results now."""
+    outcomes = run(plan, chapters, console)
+    failed = [str(o.failure) for o in outcomes if o.failure]
+    report.failures += [text for text in failed if text not in report.failures]
+    return [o.chapter for o in outcomes if not o.failure]
+
+
+def _stored(project: Project, chapter: Chapter, profile: str) -> Results:
+    """Stored results, though their digest be wrong (`unsound` tells); empty if unreadable."""
+    try:
+        stored = json.loads(project.published(chapter.id, profile).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) and "metrics" in stored else {}
+
+
+def _compare(
+    project: Project, chapter: Chapter, stored: Results, here: Results, table: Table, report: Report
+) -> None:
+    path = project.published(chapter.id, stored["profile"]).relative_to(project.root).as_posix()
+    for row in compare(stored, here):
+        table.add_row(f"{chapter.id} {row.name}", _text(row.stored), _text(row.here), row.verdict)
+        message = f"{path}: {row.name}: {_text(row.stored)} stored, {_text(row.here)} here: "
+        if not row.comparable:
+            report.notes.append(message + row.verdict)
+        elif not row.same:
+            report.failures.append(message + row.verdict)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _fingerprint(plan: Plan, chapter: Chapter, notebook: Path) -> str:
+    """What the cell check depends on; empty as long as there is no smoke run to tell."""
+    if outdated(plan, chapter):
+        return ""
+    key = results.load(plan.results(chapter))["key"]
+    content = json.dumps(key, sort_keys=True).encode() + notebook.read_bytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _nbval(project: Project, chapter: Chapter, notebook: Path) -> list[str]:
+    scratch = project.build / "scratch" / f"{chapter.id}.nbval"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    copy = Path(shutil.copy(notebook, scratch))  # nbval runs where the notebook lies
+    (scratch / "pytest.ini").write_text("[pytest]\n")  # not the options of the book's own tests
+    report = scratch / "report.xml"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "--nbval-lax", copy.name, f"--junitxml={report}",
+            "--nbval-cell-timeout", str(cell_seconds(chapter)),
+            "--color=no", "-p", "no:cacheprovider",
+        ],
+        cwd=scratch,
+        env=environment(project, "smoke", scratch / "out", 1, {"PYTEST_ADDOPTS": ""}),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    failures = _failed_cells(notebook, report) if report.exists() else []
+    if done.returncode and not failures:
+        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
+        return [f"book/notebooks/{notebook.name}: nbval failed: {''.join(last)}"]
+    return failures
+
+
+def _failed_cells(notebook: Path, report: Path) -> list[str]:
+    """Messages of nbval, its cell numbers (of all code cells, from 0) turned into ours."""
+    read = nbformat.read(notebook, 4)
+    code = [cell for cell in read.cells if cell.cell_type == "code"]
+    ours = {cell["id"]: number for number, cell in enumerate(keys.code_cells(read), 1)}
+    found = []
+    for case in ElementTree.parse(report).iter("testcase"):
+        for failure in (*case.iter("failure"), *case.iter("error")):
+            cell = code[int(str(case.get("name")).split()[-1])]
+            number = f"cell {ours[cell['id']]}" if cell["id"] in ours else "the install cell"
+            title, why = title_of(cell.source), _reason(failure.text or "")
+            found.append(f"book/notebooks/{notebook.name}: {number} ({title}): {why}")
+            if not why.startswith(DIFFERS):
+                return found  # cells after one that raised fail for its sake
+    return found
+
+
+def _reason(text: str) -> str:
+    """One line out of nbval's message: the exception, or what was printed instead of what."""
+    plain = ANSI.sub("", text)
+    if compared := COMPARED.search(plain):
+        return f"{DIFFERS} {compared.group(1)}"
+    head, _, traceback = plain.partition("Traceback:")
+    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return (named[-1:] or lines[:1] or head.strip().splitlines()[1:2] or ["failed"])[0]
+
+
+def _unsteady(project: Project, chapter: Chapter, console: Console, report: Report) -> bool:
+    """True if a repeated smoke run gives other training numbers without any permutation."""
+    plain = make_plan(project, "smoke")
+    again = make_plan(project, "smoke", out=project.build / "run/smoke-again")
+    if not _run_those(again, [chapter], console, report):
+        return False
+    return bool(leaking(*(results.load(plan.results(chapter)) for plan in (plain, again))))
+
+
+def _on_test(before: Results, after: Results) -> bool:
+    return any(
+        metric["on"] == "test" and metric != after["metrics"].get(name)
+        for name, metric in before["metrics"].items()
+    )
+
+
+def _stored_profiles(project: Project, chapter: Chapter) -> list[str]:
+    return [p for p in PROFILES if project.published(chapter.id, p).exists()]
+
+
+def _note_states(project: Project, chapter: Chapter, report: Report) -> None:
+    for profile in _stored_profiles(project, chapter):
+        found = judge(project, chapter, profile)
+        if found.name != "current":
+            path = project.published(chapter.id, profile).relative_to(project.root).as_posix()
+            reasons = ", ".join(found.reasons)
+            report.notes.append(f"{path}: {found.name}: changed since: {reasons}")

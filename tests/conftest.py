@@ -1,0 +1,57 @@
+"""Fixtures of the build tool's tests: a tiny book whose one chapter was run and published."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from book_fixtures import CLEAN, Book
+from rich.console import Console
+
+from medbook import paths
+from medbook._book import execute, publish, verify
+
+SOURCES = paths.PACKAGE
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    """An empty book."""
+    return Book(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book with the chapter `clean`, measured and published, beside its own copy of medbook."""
+    home = tmp_path_factory.mktemp("published")
+    shutil.copytree(SOURCES, home / "medbook", ignore=shutil.ignore_patterns("__pycache__"))
+    made = Book(home / "book")
+    made.add("clean", CLEAN, claims=("clean-1",))
+    with pytest.MonkeyPatch.context() as patch:
+        _without_real_data(patch, home)
+        patch.setattr(paths, "PACKAGE", home / "medbook")
+        chapters = made.project.chapters()
+        for profile in ("smoke", "laptop"):
+            outcomes = execute.run(execute.make_plan(made.project, profile), chapters, Console())
+            assert [str(outcome.failure) for outcome in outcomes if outcome.failure] == []
+        publish.publish(made.project, chapters[0], "laptop")
+        publish.publish(made.project, chapters[0], "smoke")
+        assert verify.check_cells(made.project, chapters[0]) == []
+    return home
+
+
+def _without_real_data(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """The twin at every profile, whatever this machine has."""
+    patch.delenv("MEDBOOK_DATA", raising=False)
+    patch.setenv("MEDBOOK_OFFLINE", "1")
+    patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+
+
+@pytest.fixture
+def published(_published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Book]:
+    """A copy of the published book that a test may change; medbook lies beside it."""
+    shutil.copytree(_published, tmp_path / "copy")
+    _without_real_data(monkeypatch, tmp_path)
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "copy/medbook")
+    monkeypatch.chdir(tmp_path / "copy/book")
+    yield Book.at(tmp_path / "copy/book")

@@ -1,0 +1,218 @@
+"""Stored numbers against numbers measured here, and results files against themselves."""
+
+import json
+
+import numpy as np
+import pytest
+from book_fixtures import Book
+from scipy.stats import ttest_1samp
+
+from medbook import results
+from medbook._book.compare import compare, compare_metric
+from medbook._book.sound import unsound
+from medbook._book.verify import leaking
+from medbook.claims import chapter_claims
+
+METRIC = {"unit": "", "kind": "seeded", "on": "test", "rtol": 0.02}
+RESULTS = "book/results/one.laptop.json"
+
+
+def metric(*values: float, **parts: object) -> dict:
+    return METRIC | {"values": list(values), "mean": float(np.mean(values))} | parts
+
+
+@pytest.mark.parametrize("same_machine", [True, False])
+def test_equal_values_are_equal(same_machine: bool) -> None:
+    assert compare_metric(metric(0.5, 0.0), metric(0.5, 0.0), same_machine) == "equal"
+
+
+@pytest.mark.parametrize("same_machine", [True, False])
+def test_exact_metrics_take_no_tolerance(same_machine: bool) -> None:
+    old = metric(1.0, kind="exact", rtol=0.0)
+    new = metric(1.0 + 1e-15, kind="exact", rtol=0.0)
+    assert compare_metric(old, new, same_machine) == "differs"
+
+
+@pytest.mark.parametrize("same_machine", [True, False])
+def test_within_the_relative_tolerance(same_machine: bool) -> None:
+    old, new = metric(0.50, 0.60), metric(0.511, 0.589)
+    assert compare_metric(old, new, same_machine) == "within tolerance"
+
+
+def test_beyond_the_tolerance_the_same_machine_fails() -> None:
+    assert compare_metric(metric(0.5, 0.6, 0.7), metric(0.5, 0.6, 0.72), True) == "differs"
+
+
+def test_another_machine_is_judged_by_the_spread_of_the_seeds() -> None:
+    old = metric(0.5, 0.6, 0.7)
+    assert compare_metric(old, metric(0.72, 0.5, 0.6), False) == "as predicted"
+    far = compare_metric(old, metric(2.0, 2.1, 2.2), False)
+    assert far == "outside the predictive interval"
+
+
+@pytest.mark.parametrize("old", [metric(0.5, 0.6), metric(0.5, 0.5, 0.5)])
+def test_too_few_or_equal_seeds_are_not_comparable(old: dict) -> None:
+    new = metric(*(value + 0.1 for value in old["values"]))
+    assert compare_metric(old, new, False).startswith("not comparable: other machine")
+    assert compare_metric(old, new, True) == "differs"
+
+
+def test_another_number_of_seeds_on_the_same_machine_differs() -> None:
+    assert compare_metric(metric(0.5, 0.5), metric(0.5), True) == "differs"
+
+
+@pytest.mark.parametrize("part", [{"unit": "dB"}, {"on": "train"}, {"kind": "exact"}, {"rtol": 1}])
+def test_another_definition_differs(part: dict) -> None:
+    assert "differs" in compare_metric(metric(0.5), metric(0.5, **part), True)
+
+
+def test_metrics_of_one_side_only_are_named() -> None:
+    def run(names: str, verdict: str, machine: str) -> dict:
+        claims = [{"id": "one-1", "verdict": verdict}]
+        metrics = {name: metric(0.5) for name in names}
+        return {"environment": {"device": machine}, "metrics": metrics, "claims": claims}
+
+    rows = compare(run("ab", "reproduced", "cpu"), run("bc", "inconclusive", "cpu"))
+    assert [(row.name, row.verdict, row.same) for row in rows] == [
+        ("metrics/a", "not measured here", False),
+        ("metrics/b", "equal", True),
+        ("metrics/c", "not stored", False),
+        ("claims/one-1", "differs", False),
+    ]
+    other = compare(run("a", "reproduced", "cpu"), run("a", "inconclusive", "other"))[-1]
+    assert not other.comparable and not other.same
+
+
+# --- soundness of a stored file, without running anything
+
+STORED = {
+    "schema": 1, "chapter": "one", "profile": "laptop", "seed": 0, "environment": {},
+    "metrics": {
+        "acc": {"values": [0.8, 0.9, 0.7], "unit": "", "mean": 0.8, "low": None, "high": None,
+                "kind": "seeded", "rtol": 0.02, "on": "test"},
+    },
+    "claims": [
+        {"id": "one-1", "hash": "", "verdict": "reproduced", "effect": 0.4, "low": None,
+         "high": None, "n": 3, "effects": [0.3, 0.4, 0.5], "data": "real", "seeds_needed": None},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def stored(book: Book) -> dict:
+    """Sound results of a chapter `one`; their intervals come from scipy."""
+    book.add("one", "\n# %%\nx = 1\n", claims=("one-1",))
+    content = json.loads(json.dumps(STORED))
+    for part, values in (
+        (content["metrics"]["acc"], [0.8, 0.9, 0.7]),
+        (content["claims"][0], [0.3, 0.4, 0.5]),
+    ):
+        interval = ttest_1samp(values, 0).confidence_interval(0.95)
+        part["low"], part["high"] = float(interval.low), float(interval.high)
+    content["claims"][0]["hash"] = claim_hash(book)
+    return content
+
+
+def claim_hash(book: Book) -> str:
+    return chapter_claims("one", book.root / "book/systems.yml")["one-1"].hash
+
+
+def problems(book: Book, content: dict) -> list[str]:
+    results.save(content, book.root / RESULTS)
+    chapter = book.project.select(["one"])[0]
+    found = unsound(book.project, chapter, "laptop")
+    return [message for message in found if not message.startswith("book/notebooks/")]
+
+
+def test_sound_results_pass(book: Book, stored: dict) -> None:
+    assert problems(book, stored) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("metrics/acc/mean", 0.81, "metrics/acc: mean 0.81 does not follow from values"),
+        ("metrics/acc/low", 0.6, "metrics/acc: low 0.6 does not follow from values"),
+        ("metrics/acc/high", None, "metrics/acc: high None does not follow from values"),
+        ("metrics/acc/values", [], "metrics/acc: expected a non-empty"),
+        ("metrics/acc/values/1", 0.91, "metrics/acc: mean 0.8 does not follow from values"),
+        ("claims/0/effect", 0.41, "claims/one-1: effect 0.41 does not follow from effects"),
+        ("claims/0/effects/0", 0.31, "claims/one-1: effect 0.4 does not follow from effects"),
+        ("claims/0/low", 0.2, "claims/one-1: interval [0.2, "),
+        ("claims/0/n", 5, "claims/one-1: n 5 is not the number of effects"),
+        ("claims/0/verdict", "opposite", "claims/one-1: verdict 'opposite' should be 'reproduced'"),
+        ("claims/0/verdict", "not tested", "claims/one-1: verdict 'not tested' should be"),
+        ("claims/0/hash", "0" * 12, "claims/one-1: revised after the result"),
+        ("claims/0/id", "one-9", "claims/one-1: stands in book/systems.yml but has no value"),
+        ("claims/0/id", "one-9", "claims/one-9: has a value but does not stand in"),
+    ],
+)
+def test_what_does_not_follow_is_named(
+    book: Book, stored: dict, path: str, value: object, message: str
+) -> None:
+    *parents, last = [int(step) if step.isdigit() else step for step in path.split("/")]
+    place = stored
+    for step in parents:
+        place = place[step]
+    place[last] = value
+    assert any(problem.startswith(f"{RESULTS}: {message}") for problem in problems(book, stored))
+
+
+def test_a_wider_interval_over_units_is_sound_but_decides_the_verdict(
+    book: Book, stored: dict
+) -> None:
+    claim = stored["claims"][0]
+    claim["low"], claim["high"] = -0.2, 1.0
+    assert "should be 'inconclusive'" in problems(book, stored)[0]
+    claim["verdict"] = "inconclusive"
+    assert problems(book, stored) == []
+
+
+def test_below_its_profile_a_claim_is_not_tested(book: Book, stored: dict) -> None:
+    stored["profile"] = "smoke"
+    assert "should be 'not tested'" in problems(book, stored)[0]
+
+
+@pytest.mark.parametrize(("kind", "ok"), [("monotone", True), ("greater", False)])
+def test_only_a_sweep_may_fail_by_a_reversal(book: Book, stored: dict, kind: str, ok: bool) -> None:
+    book.edit("book/systems.yml", "kind: greater", f"kind: {kind}")
+    stored["claims"][0]["hash"] = claim_hash(book)
+    stored["claims"][0]["verdict"] = "not reproduced"
+    assert (problems(book, stored) == []) is ok
+
+
+def test_an_edited_digit_is_found_by_the_digest_and_named(book: Book, stored: dict) -> None:
+    assert problems(book, stored) == []
+    book.edit(RESULTS, "0.9", "0.8")
+    found = unsound(book.project, book.project.select(["one"])[0], "laptop")
+    assert f"{RESULTS}: changed after it was measured (digest differs)" in found
+    assert any(f"{RESULTS}: metrics/acc: mean" in message for message in found)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 1}'])
+def test_a_file_that_is_no_results_file_is_named(book: Book, stored: dict, text: str) -> None:
+    (book.root / RESULTS).write_text(text)
+    found = unsound(book.project, book.project.select(["one"])[0], "laptop")
+    assert found and found[0].startswith(f"{RESULTS}: ")
+
+
+# --- leaks
+
+
+def test_only_test_metrics_may_change() -> None:
+    def run(validation: float, test: float, weights: str, seconds: float) -> dict:
+        metrics = {"v": metric(validation, on="validation"), "t": metric(test)}
+        arms = [{"name": "net", "weights": [weights], "steps": 5, "seconds": seconds}]
+        return {"metrics": metrics, "arms": arms}
+
+    before = run(0.5, 0.9, "aa", 1.0)
+    assert leaking(before, run(0.5, 0.5, "aa", 2.0)) == []
+    assert leaking(before, run(0.6, 0.9, "aa", 1.0)) == ["metrics/v"]
+    assert leaking(before, run(0.5, 0.9, "bb", 1.0)) == ["arms/net (weights)"]
+    assert leaking(before, {"metrics": {}, "arms": []}) != []
+
+
+def test_a_metric_cannot_hide_by_calling_itself_a_test_metric_in_one_run() -> None:
+    before = {"metrics": {"v": metric(0.5, on="validation")}, "arms": []}
+    after = {"metrics": {"v": metric(0.6, on="test")}, "arms": []}
+    assert leaking(before, after) == ["metrics/v"]

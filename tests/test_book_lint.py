@@ -1,0 +1,377 @@
+import json
+import shutil
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+from medbook import results
+from medbook._book import lint, readme
+from medbook._book.lint.page import without_fences
+from medbook._book.project import Project
+
+CHAPTER = '''\
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+#   medbook:
+#     title: "Filters: a fixture"
+#     summary: A fixture.
+#     systems: [filter]
+#     data: [pneumoniamnist]
+#     level: easy
+#     prerequisites: []
+# ---
+
+# %% [markdown]
+# # Filters
+
+# %% [markdown]
+# ## What you will learn
+#
+# - one
+# - two
+# - three
+
+# %% tags=["parameters"]
+profile = "auto"  # any profile
+seed = 0
+
+# %% [markdown]
+# ## The problem
+# ## Look at the data
+
+# %%
+import medbook
+from medbook import plots
+
+run = medbook.start("filters", profile, seed)
+
+# %% tags=["nbval-check-output"]
+print("same everywhere")
+
+# %% [markdown]
+# ## The filter
+
+# %% tags=["define"]
+"""What this cell is for."""
+from torch import nn
+
+RHO = 16 / 255
+Pair = tuple[int, int]
+SCORES = {"none": lambda x: abs(x)}
+
+
+@dataclass
+class Filter(nn.Module):
+    size: int = max(1, 2)
+
+# %% [markdown]
+# ## The experiment
+# ## What the paper claims, what we measure
+
+# %%
+plots.show(figure, caption="It falls.", alt="A line that falls.")
+run.claim("filter-1", ours=[1.0], baseline=[0.0])
+for id in ("filter-2", "filter-3"):
+    run.claim(id, ours=[1.0], baseline=[0.0])
+
+# %% [markdown]
+# ## Paper and here
+#
+# | network | ResNet-18 | four layers | scaled |
+#
+# ## Play with it
+# ## Exercises
+#
+# ### Exercise 1
+
+# %% tags=["solution"]
+1
+
+# %% [markdown]
+# ### Exercise 2
+
+# %% tags=["solution"]
+2
+
+# %% [markdown]
+# ### Exercise 3: last
+
+# %% tags=["solution"]
+3
+
+# %% [markdown]
+# ## Where this breaks
+# ## Go further
+
+# %%
+run.finish()
+'''
+CHAPTER += "# padding\n" * (260 - CHAPTER.count("\n"))
+
+CLAIM = """
+    - {{id: filter-{n}, statement: It is right., kind: greater, metric: accuracy, better: higher,
+       margin: 0.1, arms: {{}}, data: pneumoniamnist, profile: laptop, paper: not stated}}"""
+
+SYSTEMS = (
+    "- {slug: filter, title: The filter, authors: [Someone], year: 2024, links: {}, "
+    "part: trust, chapter: filters, claims: ["
+    + ",".join(CLAIM.format(n=n).strip().removeprefix("- ") for n in (1, 2, 3))
+    + "]}\n"
+    "- {slug: other, title: Other, authors: [A, B, C, D], year: 2020, links: {}, part: inverse, "
+    "chapter: others, claims: []}\n"
+)
+TOC = """\
+format: jb-book
+root: book/intro
+parts:
+  - caption: Trust
+    chapters:
+      - file: book/notebooks/filters
+"""
+SOURCE = "chapters/trust/filters.py"
+NOTEBOOK = "book/notebooks/filters.ipynb"
+SMOKE = "book/results/filters.smoke.json"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A book with one chapter that breaks no rule."""
+    write(tmp_path / SOURCE, CHAPTER)
+    write(tmp_path / "book/systems.yml", SYSTEMS)
+    write(tmp_path / "_toc.yml", TOC)
+    write(tmp_path / "README.md", "<!-- systems --><!-- /systems -->\n")
+    notebook = jupytext.reads(CHAPTER, fmt="py:percent")
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("a card"))
+    write(tmp_path / NOTEBOOK, nbformat.writes(notebook))
+    run = {"schema": 1, "seconds": 30, "peak_mib": 1536, "claims": [], "seed": 0}
+    results.save(run | {"chapter": "filters", "profile": "smoke"}, tmp_path / SMOKE)
+    readme.refresh(Project(tmp_path))
+    return Project(tmp_path)
+
+
+def problems(book):
+    return lint.check(book, book.chapters())
+
+
+def test_a_sound_book_has_no_problem(book):
+    assert problems(book) == []
+
+
+def line_of(text, part):
+    """Line of the first occurrence, counted from 1: the oracle for what lint names."""
+    return text[: text.index(part)].count("\n") + 1
+
+
+# old text, new text, expected message, what its line holds
+MISTAKES = {
+    "title": ("# # Filters", "# # Other", "the `#` heading is the title", "# # Other"),
+    "two titles": ("# ## The filter", "# # The filter", "a second `#` heading", "# # The filter"),
+    "no title": ("# # Filters", "# Filters", "no heading `# Filters: a fixture`", "# ---"),
+    "missing section": ("# ## The problem\n", "#\n", "no section `## The problem`", "# ---"),
+    "order": (
+        "# ## Where this breaks\n# ## Go further",
+        "# ## Go further\n# ## Where this breaks",
+        "`## Where this breaks` stands after `## Go further`",
+        "# ## Where this breaks",
+    ),
+    "twice": (
+        "# ## The filter",
+        "# ## The problem\n# ## The filter",
+        "`## The problem` stands after `## Look at the data`",
+        "# ## The problem\n# ## The filter",
+    ),
+    "own section": (
+        "# ## Go further",
+        "# ## Other things\n# ## Go further",
+        "`## Other things` is no section",
+        "# ## Other things",
+    ),
+    "no method": (
+        "# ## The filter",
+        "# ### The filter",
+        "0 sections `##` for 1 systems",
+        "# ## The experiment",
+    ),
+    "objectives": ("# - three\n", "", "2 objectives", "# ---"),
+    "ingredients": ("| scaled |", "| smaller |", "`## Paper and here` has no table", "# ---"),
+    "directive": ("# ## The filter", "# ## The filter\n# ```{note}\n# ```", "directive", "# ```{n"),
+    "colons": ("# ## The filter", "# ## The filter\n# :::{tip}", "directive", "# :::"),
+    "role": ("# ## The filter", "# ## The filter\n# see {cite}`a`", "a MyST role", "# see"),
+    "exercises": ("# ### Exercise 3: last", "# ### Task", "2 headings `### Exercise`", "# ---"),
+    "no solution": (
+        '# %% tags=["solution"]\n2',
+        "# %%\n2",
+        "no code cell tagged `solution` follows",
+        "# ### Exercise 2",
+    ),
+    "todo": ("# - two", "# - TODO", "TODO is left", "# - TODO"),
+    "machine": ("# - two", "# - see /home/me/data", "a path of one machine", "# - see"),
+    "windows": ("# - two", "# - see C:\\\\data", "a path of one machine", "# - see"),
+    "size": ("# padding\n" * 100, "", " lines; a chapter has 250 to 700", "# ---"),
+    "parameters": ("seed = 0", "seed = 1", 'the parameters are profile = "auto"', "# %% tags"),
+    "no parameters": ('tags=["parameters"]', "", "is tagged `parameters`", "# %% \nprofile"),
+    "finish": ("run.finish()", "run.finished()", "calls run.finish()", "# %%\nrun.fin"),
+    "finish early": ("\n1\n", "\nrun.finish()\n", "calls run.finish()", "# %%\nrun.fin"),
+    "magic": ("\n1\n", "\n%pip list\n", "not plain Python", '# %% tags=["solution"]'),
+    "define": ("RHO = 16 / 255", "RHO = float(1)", "`define` cell only defines", "RHO ="),
+    "define prints": ("RHO = 16 / 255", "print(RHO)", "`define` cell only defines", "print(RHO)"),
+    "check cell": ("nbval-check-output", "other", "tagged `nbval-check-output`", "# ---"),
+    "alt": ('alt="A line that falls."', 'alt=" "', "show() lacks `alt`", "plots.show"),
+    "no alt": (', alt="A line that falls."', "", "show() lacks `alt`", "plots.show"),
+    "explore": ("\n2\n", "\nexplore(draw, [1, 2])\n", "explore() lacks `alt`", "explore("),
+    "plt": ("\n1\n", "\nplt.show()\n", "use plots.show", "plt.show"),
+    "no figure": ("plots.show(", "plots.print(", "no figure", "# ---"),
+    "unknown claim": ('"filter-1"', '"filter-9"', "claim 'filter-9' is not in", "run.claim("),
+    "loop": ('"filter-3")', '"filter-7")', "claim 'filter-7' is not in", "    run.claim("),
+    "no id": ('in ("filter-2", "filter-3")', "in ids", "no claim's id", "    run.claim("),
+    "id=": ('claim("filter-1"', 'claim(id="filter-8"', "claim 'filter-8'", "run.claim("),
+    "torchvision": ("from torch ", "from torchvision.ops ", "torchvision is", "from torchv"),
+    "torchvision as": ("import medbook\n", "import torchvision as t\n", "torchvision", "import t"),
+    "level": ("level: easy", 'level: ""', "`level` is a text, not ''", "# ---"),
+    "data": ("data: [pneumoniamnist]", "data: []", "`data` is a list, not []", "# ---"),
+    "system": ("[filter]", "[filter, csi]", "system 'csi' is not in", "# ---"),
+    "other part": ("[filter]", "[filter, other]", "puts 'other' into inverse/others", "# ---"),
+    "no system": ("[filter]", "[other]", "`systems` lacks 'filter', which has claims", "# ---"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named_by_file_and_line(book, name):
+    old, new, message, place = MISTAKES[name]
+    path = book.root / SOURCE
+    assert old in CHAPTER
+    text = CHAPTER.replace(old, new, 1)
+    path.write_text(text)
+    found = [p for p in problems(book) if message in p]
+    assert [p.split(": ")[0] for p in found] == [f"{SOURCE}:{line_of(text, place)}"], problems(book)
+
+
+def test_code_cells_are_counted_as_in_runs(book):
+    path = book.root / SOURCE
+    path.write_text(CHAPTER.replace('"filter-1"', '"filter-9"'))
+    assert any(": cell 5: claim 'filter-9'" in p for p in problems(book))
+
+
+def test_claim_without_a_value_is_named(book):
+    (book.root / SOURCE).write_text(CHAPTER.replace('    run.claim(id, ours', "    print(id, ours"))
+    found = [p for p in problems(book) if "gets no value" in p]
+    assert found == [
+        f"book/systems.yml: claim 'filter-{n}' gets no value in {SOURCE}" for n in (2, 3)
+    ]
+
+
+@pytest.mark.parametrize("text", ["`{x}` and `y`", "a set {1}`", "{cite} `a`", "$x_{i}$ `a`"])
+def test_plain_markdown_is_let_pass(book, text):
+    source = CHAPTER.replace("# - two", f"# - two {text}")
+    (book.root / SOURCE).write_text(source)
+    assert not [p for p in problems(book) if "MyST" in p]
+
+
+def test_headings_in_fenced_code_do_not_count(book):
+    source = CHAPTER.replace("# ## The filter", "# ## The filter\n# ```\n# # no heading\n# ```")
+    (book.root / SOURCE).write_text(source)
+    assert [p for p in problems(book) if "is stale" not in p] == []
+
+
+def test_without_fences_keeps_the_number_of_lines():
+    text = "a\n````\n```\n# b\n```\n````\n~~~\nc\n~~~\nd"
+    assert without_fences(text).splitlines() == ["a", "````", "", "", "", "", "~~~", "", "", "d"]
+
+
+def edit(book, path, old, new):
+    file = book.root / path
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def test_stale_notebook(book):
+    edit(book, NOTEBOOK, "It falls.", "It rises.")
+    line = line_of(CHAPTER, "# %%\nplots.show")
+    assert problems(book) == [
+        f"{SOURCE}:{line}: cell 5: {NOTEBOOK} is stale, it lacks this cell: publish again"
+    ]
+
+
+def test_notebook_with_cells_in_another_order_is_stale(book):
+    path = book.root / NOTEBOOK
+    notebook = json.loads(path.read_text())
+    notebook["cells"].reverse()
+    path.write_text(json.dumps(notebook))
+    assert len([p for p in problems(book) if "is stale" in p]) == 1
+
+
+def test_missing_notebook_and_results(book):
+    (book.root / NOTEBOOK).unlink()
+    (book.root / SMOKE).unlink()
+    found = [p for p in problems(book) if not p.startswith("README")]
+    assert [p.split(":")[0] for p in found] == [NOTEBOOK, SMOKE]
+
+
+def test_large_notebook(book):
+    path = book.root / NOTEBOOK
+    path.write_text(path.read_text() + " " * 2**20)
+    assert [p for p in problems(book) if "1.0 MiB" in p] != []
+
+
+@pytest.mark.parametrize(("name", "value"), [("seconds", 31), ("peak_mib", 2000)])
+def test_smoke_over_budget(book, name, value):
+    run = results.load(book.root / SMOKE)
+    results.save(run | {name: value}, book.root / SMOKE)
+    limit = {"seconds": 30, "peak_mib": 1536}[name]
+    assert problems(book) == [f"{SMOKE}: {name} is {value}; smoke has at most {limit}"]
+
+
+def test_edited_results(book):
+    edit(book, SMOKE, "1536", "1535")
+    assert f"{SMOKE}: changed after it was measured (digest differs)" in problems(book)
+
+
+def test_outputs_among_the_sources(book):
+    write(book.root / "chapters/trust/filters.ipynb", "{}")
+    (found,) = problems(book)
+    assert found.startswith("chapters/trust/filters.ipynb: a notebook among the sources")
+
+
+def test_files_of_no_chapter(book):
+    shutil.copy(book.root / SMOKE, book.root / "book/results/gone.laptop.json")
+    assert problems(book) == ["book/results/gone.laptop.json: belongs to no chapter"]
+
+
+def test_claims_without_a_chapter(book):
+    claim = CLAIM.format(n=8).strip().removeprefix("- ")
+    edit(book, "book/systems.yml", "others, claims: []", f"others, claims: [{claim}]")
+    readme.refresh(book)
+    assert problems(book) == ["book/systems.yml: other has claims but no chapter others"]
+
+
+ENTRY = "      - file: book/notebooks/filters\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("Trust", "Other"), ("filters", "none"), (ENTRY, ENTRY + ENTRY)]
+)
+def test_contents(book, old, new):
+    edit(book, "_toc.yml", old, new)
+    expected = "_toc.yml: list book/notebooks/filters once, under `caption: Trust`"
+    assert problems(book) == [expected]
+
+
+def test_readme_table_out_of_date(book):
+    edit(book, "README.md", "planned", "done")
+    assert problems(book) == ["README.md: the table of systems is out of date: publish writes it"]
+    readme.refresh(book)
+    assert problems(book) == []
+
+
+def test_readme_without_markers(book):
+    (book.root / "README.md").write_text("nothing")
+    assert len(problems(book)) == 1
+    assert problems(book)[0].startswith("README.md: put the lines <!-- systems -->")

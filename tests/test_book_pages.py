@@ -1,0 +1,214 @@
+import re
+from pathlib import Path
+
+import pytest
+from book_fixtures import HEAD
+
+from medbook import results
+from medbook._book import pages, readme, scoreboard
+from medbook._book.markdown import table
+from medbook._book.project import Project
+from medbook.claims import load_systems
+from medbook.errors import MedbookError
+
+CLAIM = (
+    "{{id: {id}, statement: Claim {id} holds., kind: {kind}, metric: m, better: higher,"
+    " margin: 0.1, arms: {{}}, data: x, profile: laptop, paper: 0.9, revised: '{revised}'}}"
+)
+CLAIMS = [
+    CLAIM.format(id="one-1", kind="greater", revised=""),
+    CLAIM.format(id="one-2", kind="exact", revised="a typo"),
+    CLAIM.format(id="one-3", kind="greater", revised=""),
+]
+SYSTEMS = f"""\
+- {{slug: one, title: A | B, authors: [A, B], year: 2024, links: {{paper: "https://example.org"}},
+   part: trust, chapter: filters, claims: [{", ".join(CLAIMS)}]}}
+- {{slug: two, title: Two, authors: [A, B, C, D], year: 2023, links: {{}}, part: trust,
+   chapter: later, claims: []}}
+- {{slug: three, title: Three, authors: [A, et al.], year: 2022, links: {{}}, part: few_labels,
+   chapter: later_too, claims: []}}
+"""
+BIB = """\
+@misc{new, author = {Last, First}, title = {Newer}, year = {2024}, eprint = {2401.00001},
+  archiveprefix = {arXiv}}
+@article{old_1, author = {M{\\"u}ller, A.}, title = {Older {X}}, journal = {J}, year = {1999}}
+@misc{other, author = {Zuse, K.}, title = {Also newer}, year = {2024}, note = {Journal: unverified}}
+"""
+
+
+@pytest.fixture
+def book(tmp_path):
+    for folder in ("chapters/trust", "book/results", "book/notebooks", "ci"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "_toc.yml").write_text("root: book/intro\n")
+    (tmp_path / "ci/lock.txt").write_text("")
+    (tmp_path / "book/systems.yml").write_text(SYSTEMS)
+    (tmp_path / "book/references.bib").write_text(BIB)
+    (tmp_path / "chapters/trust/filters.py").write_text(HEAD.format(title="Filters", systems="one"))
+    return Project(tmp_path)
+
+
+def result(book, profile, claims, seed=0, to=None, **more):
+    """Store results whose claims are (id, verdict, effect, low, high)."""
+    known = {c.id: c for s in load_systems(book.root / "book/systems.yml") for c in s.claims}
+    names = ("id", "verdict", "effect", "low", "high")
+    measured = [dict(zip(names, claim, strict=True)) for claim in claims]
+    for claim in measured:
+        claim |= {"hash": known[claim["id"]].hash, "n": 5, "data": "real"}
+    path = to or book.published("filters", profile)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run = {
+        "schema": 1, "chapter": "filters", "profile": profile, "seed": seed, "seconds": 750.2,
+        "peak_mib": 900, "device_mib": 0, "environment": {"device": "A machine"}, "data": [],
+        "metrics": {}, "claims": measured,
+    }  # fmt: skip
+    results.save(run | more, path)
+
+
+def rows(text, start):
+    """Cells of the table rows whose first cell begins with a text."""
+    lines = [line for line in text.splitlines() if line.startswith(f"| {start}")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+LAPTOP = [
+    ("one-1", "reproduced", 0.31234, 0.2, 0.4),
+    ("one-2", "reproduced", 0.0, 0.0, 0.0),
+    ("one-3", "inconclusive", 0.1, None, None),
+]
+
+
+def test_scoreboard_before_any_result(book):
+    text = pages.generated(book)["book/scoreboard.md"]
+    assert rows(text, "A \\| B") == [["A \\| B", "not run", "not run", "not run"]]
+    assert rows(text, "Two") == [["Two", "planned", "planned", "planned"]]
+    assert "decided 0 verdicts" in text and "up to 0.00 false" in text
+    assert [line for line in text.splitlines() if line.startswith("###")] == [
+        "### Trust",
+        "### Few labels",
+    ]
+
+
+def test_scoreboard_states_each_tested_claim(book):
+    result(book, "laptop", LAPTOP)
+    result(book, "smoke", [(c[0], "not tested", 0.0, -1.0, 1.0) for c in LAPTOP])
+    text = pages.generated(book)["book/scoreboard.md"]
+    (row,) = rows(text, "one-1")
+    assert row[:4] == ["one-1: Claim one-1 holds.", "0.9", "laptop", "reproduced"]
+    assert row[4:] == ["+0.312 [+0.2, +0.4]", "0.1", "5 seeds, real"]
+    assert rows(text, "one-2")[0][0].endswith("(revised: a typo)")
+    assert rows(text, "one-3")[0][4] == "+0.1 [−∞, +∞]"
+    summary = ["3 not tested", "2 reproduced, 1 inconclusive", "not run"]
+    assert rows(text, "A \\| B") == [["A \\| B", *summary]]
+
+
+def test_a_stale_run_is_named(book):
+    result(book, "laptop", LAPTOP)
+    states = {("filters", "smoke"): "missing", ("filters", "gpu"): "current"}
+    text = pages.scoreboard(book, states | {("filters", "laptop"): "stale"})
+    assert "Chapter: Filters; its `laptop` run is stale.\n" in text
+
+
+def test_claims_that_no_profile_tested_yet(book):
+    result(book, "smoke", [("one-1", "not tested", 0.0, -1.0, 1.0)])
+    assert rows(pages.generated(book)["book/scoreboard.md"], "one-1") == [
+        ["one-1: Claim one-1 holds.", "0.9", "laptop", "not tested", "", "0.1", ""]
+    ]
+
+
+def test_chance_counts_verdicts_of_intervals_only(book):
+    """Two greater claims at two profiles, an exact one not counted: 4 times 2.5 %."""
+    result(book, "laptop", LAPTOP)
+    result(book, "gpu", LAPTOP)
+    text = pages.generated(book)["book/scoreboard.md"]
+    assert "decided 4 verdicts" in text and "2 say `reproduced`" in text
+    assert "2.5 %" in text and "up to 0.10 false" in text
+
+
+def test_a_changed_claim_has_no_verdict(book):
+    result(book, "laptop", LAPTOP)
+    systems = book.root / "book/systems.yml"
+    systems.write_text(systems.read_text().replace("Claim one-1 holds", "Claim one-1 always holds"))
+    text = pages.generated(book)["book/scoreboard.md"]
+    assert rows(text, "one-1")[0][3] == "claim changed, not run again"
+    assert rows(text, "A \\| B")[0][2] == (
+        "1 reproduced, 1 inconclusive, 1 claim changed, not run again"
+    )
+    assert "decided 1 verdicts" in text
+
+
+def test_replications_count_other_seeds_of_the_same_claim_and_profile(book):
+    result(book, "laptop", LAPTOP)
+    pool = book.root / "replications"
+    for seed, verdict in [(1, "reproduced"), (2, "inconclusive"), (3, "reproduced")]:
+        claims = [("one-1", verdict, 0.3, 0.1, 0.5)]
+        result(book, "laptop", claims, seed, pool / f"seed{seed}/filters.laptop.json")
+    result(book, "laptop", LAPTOP, 0, pool / "same_seed.json")
+    result(book, "laptop", LAPTOP, 3, pool / "again.json")
+    result(book, "gpu", LAPTOP, 4, pool / "other_profile.json")
+    (row,) = rows(pages.generated(book)["book/scoreboard.md"], "one-1")
+    assert row[-1] == "5 seeds, real; replicated 2 of 3"
+
+
+def test_status_shows_the_stored_run_and_this_machines(book):
+    metric = {"values": [1.0], "unit": "", "mean": 1.0, "kind": "exact", "rtol": 0.0, "on": "test"}
+    stored = {"a": metric, "b": metric}
+    result(book, "smoke", [], metrics=stored)
+    here = {"a": metric, "b": metric | {"values": [2.0]}}
+    to = book.run_folder("smoke") / "filters.smoke.json"
+    result(book, "smoke", [], to=to, metrics=here, seconds=8.4)
+    found = rows(pages.generated(book)["book/status.md"], "[Filters](notebooks/filters.ipynb)")
+    assert [row[1] for row in found] == ["smoke", "laptop", "gpu"]
+    assert found[0][3:] == ["13 min", "900 MiB", "A machine", "8 s", "1 of 2 agree"]
+    assert found[1][2:] == ["missing", "", "", "", "", ""]
+
+
+def test_memory_names_that_of_the_gpu():
+    assert pages.memory({"peak_mib": 5, "device_mib": 7}) == "5 MiB, GPU 7 MiB"
+
+
+def test_references_are_sorted_by_year_and_author(book):
+    text = pages.references(book)
+    assert re.findall(r"^## (.*)|^\((.*)\)=", text, re.MULTILINE) == [
+        ("2024", ""), ("", "new"), ("", "other"), ("1999", ""), ("", "old_1"),
+    ]  # fmt: skip
+    assert "[arXiv:2401\\.00001](https://arxiv.org/abs/2401.00001)" in text
+    assert "A. Müller" in text.replace("\\", "") and "Journal: unverified" in text
+
+
+@pytest.mark.parametrize("text", ["@misc{a, title = {", "@article{a, year = {2024}}"])
+def test_references_that_cannot_be_read(book, text):
+    (book.root / "book/references.bib").write_text(text)
+    with pytest.raises(MedbookError, match=r"book/references\.bib"):
+        pages.references(book)
+
+
+def test_readme_table(book):
+    found = rows(readme.systems_table(book), "")
+    one = "[A \\| B](https://example.org), A, B 2024"
+    assert found[1:] == [
+        ["Trust", one, "filters", "3 claims, not tested yet"],
+        ["Trust", "Two, A et al. 2023", "later", "planned"],
+        ["Few labels", "Three, A et al. 2022", "later_too", "planned"],
+    ]
+    result(book, "laptop", LAPTOP)
+    (book.notebooks / "filters.ipynb").write_text("{}")
+    assert rows(readme.systems_table(book), "Trust")[0][2:] == [
+        "[filters](book/notebooks/filters.ipynb)",
+        "2 reproduced, 1 inconclusive (laptop)",
+    ]
+
+
+def test_the_books_own_systems_are_all_in_its_table():
+    book = Project(Path(__file__).parents[1])
+    systems = scoreboard.systems_of(book)
+    text = readme.systems_table(book)
+    assert len(systems) == 59 and len(text.splitlines()) == 61
+    parts = [system.part for system in systems]
+    assert [p for n, p in enumerate(parts) if p not in parts[:n]] == [
+        p for n, p in enumerate(parts) if n == 0 or parts[n - 1] != p
+    ]  # the systems of a part stand together
+
+
+def test_cells_cannot_break_a_table():
+    assert table(["a"], [["x\ny | z"]]).splitlines()[-1] == "| x y \\| z |"

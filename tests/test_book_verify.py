@@ -1,0 +1,213 @@
+"""Verification of a published chapter: whatever is changed is found and named."""
+
+import json
+import shutil
+
+import nbformat
+import pytest
+from book_fixtures import PEEK, Book, quick
+from rich.console import Console
+
+from medbook import results
+from medbook._book import execute, verify
+from medbook._book.keys import code_cells
+from medbook._book.publish import publish
+from medbook._book.sound import unsound
+from medbook._book.state import judge, state
+
+SMOKE, LAPTOP = "book/results/clean.smoke.json", "book/results/clean.laptop.json"
+NOTEBOOK = "book/notebooks/clean.ipynb"
+
+pytestmark = pytest.mark.slow
+
+
+def check(book: Book, *names: str, leaks: bool = False) -> verify.Report:
+    chapters = book.project.select(list(names))
+    return verify.verify(book.project, chapters, "smoke", Console(), leaks=leaks)
+
+
+def rewrite(book: Book, path: str, change) -> None:
+    """Change a results file as somebody would who also corrects the digest."""
+    content = results.load(book.root / path)
+    change(content)
+    results.save(content, book.root / path)
+
+
+def change_output(book: Book, number: int, old: str, new: str) -> None:
+    """Change what a source cell printed in the committed notebook."""
+    path = book.root / NOTEBOOK
+    notebook = nbformat.read(path, 4)
+    cell = code_cells(notebook)[number - 1]
+    assert old in cell.outputs[0].text
+    cell.outputs[0].text = cell.outputs[0].text.replace(old, new)
+    nbformat.write(notebook, path)
+
+
+def test_what_was_published_passes_and_a_second_time_nothing_is_executed(
+    published: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check(published, leaks=True) == verify.Report()
+
+    def forbidden(*_, **__):
+        raise AssertionError("something was executed")
+
+    monkeypatch.setattr("subprocess.Popen", forbidden)
+    assert check(published, leaks=True) == verify.Report()
+
+
+def test_one_digit_in_a_stored_result_is_named(published: Book) -> None:
+    content = json.loads((published.root / SMOKE).read_text())
+    value = content["metrics"]["accuracy"]["values"][0]
+    published.edit(SMOKE, f"    {value},", f"    {value + 0.1},")
+    failures = check(published).failures
+    assert f"{SMOKE}: changed after it was measured (digest differs)" in failures
+    assert any(f.startswith(f"{SMOKE}: metrics/accuracy: mean") for f in failures)
+
+
+def test_a_consistent_forgery_is_found_by_measuring_again(published: Book) -> None:
+    def change(content: dict) -> None:
+        content["metrics"]["images"]["values"] = [601.0]
+        content["metrics"]["images"]["mean"] = 601.0
+
+    rewrite(published, SMOKE, change)
+    assert f"{SMOKE}: metrics/images: 601 stored, 600 here: differs" in check(published).failures
+
+
+def test_results_of_another_profile_are_checked_too(published: Book) -> None:
+    rewrite(published, LAPTOP, lambda content: content["claims"][0].update(verdict="opposite"))
+    failures = check(published).failures
+    assert any(f.startswith(f"{LAPTOP}: claims/clean-1: verdict 'opposite'") for f in failures)
+    assert (
+        f"{NOTEBOOK}: does not belong to the stored results: publish the chapter again" in failures
+    )
+
+
+def test_a_changed_check_cell_is_named(published: Book) -> None:
+    change_output(published, 4, "28", "29")
+    [failure] = check(published).failures
+    assert failure.startswith(f"{NOTEBOOK}: cell 4 (print(tuple(data.train.images.shape[1:])))")
+    assert r"'(1, 29, 29)\n' == '(1, 28, 28)\n'" in failure
+
+
+def test_a_committed_cell_that_no_longer_runs_is_named(published: Book) -> None:
+    """As when medbook changes under a notebook: the source is changed along with it."""
+    for file in (NOTEBOOK, "chapters/trust/clean.py"):
+        published.edit(file, "CANDIDATES = 41", "CANDIDATES = 1 / 0")
+    [chapter] = published.project.chapters()
+    assert verify.check_cells(published.project, chapter) == [
+        f"{NOTEBOOK}: cell 3 (CANDIDATES = 1 / 0): ZeroDivisionError: division by zero"
+    ]
+
+
+@pytest.mark.parametrize("file", [NOTEBOOK, "chapters/trust/clean.py"])
+def test_a_notebook_cell_that_is_not_the_sources_is_named(published: Book, file: str) -> None:
+    published.edit(file, "CANDIDATES = 41", "CANDIDATES = 42")
+    [chapter] = published.project.chapters()
+    messages = unsound(published.project, chapter, "laptop")
+    assert messages == [f"{NOTEBOOK}: cell 3 is not the source's (chapters/trust/clean.py)"]
+
+
+def test_a_check_that_was_switched_off_is_named(published: Book) -> None:
+    path = published.root / NOTEBOOK
+    notebook = nbformat.read(path, 4)
+    code_cells(notebook)[3].metadata.pop("tags")
+    nbformat.write(notebook, path)
+    [chapter] = published.project.chapters()
+    messages = unsound(published.project, chapter, "laptop")
+    assert messages == [f"{NOTEBOOK}: cell 4 has other tags than the source"]
+
+
+def test_a_missing_notebook_and_missing_results_are_named(published: Book) -> None:
+    (published.root / NOTEBOOK).unlink()
+    (published.root / SMOKE).unlink()
+    failures = check(published).failures
+    assert f"{NOTEBOOK}: missing: publish the chapter" in failures
+    assert any(failure.startswith(f"{SMOKE}: no such results file") for failure in failures)
+
+
+def test_a_changed_helper_makes_the_key_stale(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    assert state(published.project, chapter, "laptop") == "current"
+    assert state(published.project, chapter, "gpu") == "missing"
+    published.edit("../medbook/stats.py", "LEVEL = 0.95", "LEVEL = 0.950  # per cent")
+    assert state(published.project, chapter, "laptop") == "current"  # the same constant
+    published.edit("../medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
+    found = judge(published.project, chapter, "laptop")
+    assert found.name == "stale"
+    assert found.reasons[0] == "medbook/stats.py"
+    assert "run `medbook run clean --profile smoke`" in found.reasons[1]
+    plan = execute.make_plan(published.project, "laptop")
+    assert execute.outdated(plan, chapter) == ["medbook/stats.py"]
+
+
+def test_equal_smoke_numbers_keep_a_changed_laptop_result(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    published.edit("../medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
+    execute.run(execute.make_plan(published.project, "smoke"), [chapter], Console())
+    found = judge(published.project, chapter, "laptop")
+    assert found == ("checked by smoke", ["medbook/stats.py"])
+    assert judge(published.project, chapter, "smoke") == found
+    # ... but not if the smoke numbers that belong to it were others
+    rewrite(published, LAPTOP, lambda r: r["smoke"]["metrics"]["images"].update(values=[601.0]))
+    found = judge(published.project, chapter, "laptop")
+    assert found == ("stale", ["medbook/stats.py", "smoke metrics/images differs"])
+
+
+def test_a_revised_claim_is_stale_whatever_smoke_says(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    published.edit("book/systems.yml", "margin: 0.1", "margin: 0.05")
+    found = judge(published.project, chapter, "laptop")
+    assert found == ("stale", ["book/systems.yml claim clean-1"])
+    messages = unsound(published.project, chapter, "laptop")
+    assert messages == [
+        f"{LAPTOP}: claims/clean-1: revised after the result: run again with a new base seed"
+    ]
+
+
+def test_a_claim_without_a_value_is_named(published: Book) -> None:
+    published.edit("book/systems.yml", "- id: clean-1", "- id: clean-2")
+    [chapter] = published.project.chapters()
+    messages = unsound(published.project, chapter, "smoke")
+    assert messages == [
+        f"{SMOKE}: claims/clean-2: stands in book/systems.yml but has no value",
+        f"{SMOKE}: claims/clean-1: has a value but does not stand in book/systems.yml",
+    ]
+
+
+def test_a_chapter_that_peeks_at_the_test_labels_is_caught(published: Book) -> None:
+    shutil.rmtree(published.project.notebooks)  # only the leak check is of interest
+    published.add("peek", PEEK, claims=("peek-1",))
+    failures = check(published, "peek", leaks=True).failures
+    where = "chapters/trust/peek.py"
+    assert f"{where}: metrics/validation accuracy depends on the test labels" in failures
+    assert f"{where}: arms/filter (weights) depends on the test labels" in failures
+    assert not any("metrics/accuracy " in failure for failure in failures)  # of course it does
+
+
+def test_a_leak_check_that_shows_nothing_says_so(published: Book) -> None:
+    published.add("idle", quick("idle"))
+    report = verify.Report()
+    chapters = published.project.select(["idle"])
+    verify.check_leaks(published.project, chapters, Console(), report)
+    assert report.failures == []
+    assert report.notes == [
+        'chapters/trust/idle.py: no metric on "test" changed: the check shows nothing'
+    ]
+
+
+def test_a_chapter_without_fixed_seeds_is_not_called_leaking(published: Book) -> None:
+    published.add("loose", quick("loose", metrics='{"noise": {"on": "train", "x": time.time()}}'))
+    report = verify.Report()
+    chapters = published.project.select(["loose"])
+    verify.check_leaks(published.project, chapters, Console(), report)
+    assert report.failures == [
+        "chapters/trust/loose.py: two equal smoke runs differ: seed every generator"
+    ]
+
+
+def test_publishing_again_changes_nothing(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    before = {path: (published.root / path).read_bytes() for path in (SMOKE, LAPTOP, NOTEBOOK)}
+    publish(published.project, chapter, "laptop")
+    publish(published.project, chapter, "smoke")
+    assert {path: (published.root / path).read_bytes() for path in before} == before
