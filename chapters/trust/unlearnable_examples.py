@@ -270,7 +270,6 @@ def make_network(kind: str, x: Tensor, classes: int, seed: int, width: int = 16)
 # compared with EM twice, at the same $\rho$ and at the same PSNR.
 
 # %% tags=["define"]
-
 from medbook.training import TrainingLog, fit, predict, random_shift
 
 def targeted(x: Tensor, y: Tensor, surrogate: nn.Module, seed: int, budget: Budget) -> Tensor:
@@ -373,7 +372,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from medbook.stats import balanced_scores
 
-training = {"steps": run.scale(smoke=40, laptop=200, gpu=300), "batch_size": run.scale(smoke=32, laptop=128, gpu=128)}
+training = {"steps": run.scale(smoke=30, laptop=200, gpu=300), "batch_size": run.scale(smoke=32, laptop=128, gpu=128)}
 training |= {"lr": 2e-3, "schedule": "onecycle", "augment": random_shift(2)}
 rounds, batches, steps = run.scale(smoke=(2, 4, 2), laptop=(5, 10, 5), gpu=(10, 10, 10))
 BUDGET = Budget(rounds, batches, steps, training, width=run.scale(smoke=4, laptop=16, gpu=16))
@@ -408,7 +407,7 @@ def trial(job) -> list[Theft]:
 # weights of surrogate and thief.
 
 # %%
-N_TRAIN = run.scale(smoke=120, laptop=1500, gpu=2400)
+N_TRAIN = run.scale(smoke=96, laptop=1500, gpu=2400)
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))  # headline
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]  # ablations
 
@@ -553,7 +552,7 @@ plots.show(
 
 # %%
 atlas = run.load("mednist", size=32)
-N_ATLAS = run.scale(smoke=120, laptop=1500, gpu=3000)
+N_ATLAS = run.scale(smoke=96, laptop=1500, gpu=3000)
 atlas_jobs = [(atlas, N_ATLAS, arm, s, [plain]) for s in FEWER for arm in ("unprotected", "EM", "SALM")]
 on_atlas: dict[str, list[Theft]] = {}
 for (theft,) in run.map(trial, atlas_jobs):

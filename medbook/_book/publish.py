@@ -77,6 +77,7 @@ def normalised(project: Project, chapter: Chapter, executed: NotebookNode) -> No
     for cell, source in zip(cells, sources, strict=True):
         cell.metadata = {k: v for k, v in source.metadata.items() if k != "lines_to_next_cell"}
         cell["id"] = source["id"]
+        cell.source = source.source  # the run is up to date: only prose and comments can differ
     made = nbformat.v4.new_notebook(cells=cells)
     for number, cell in enumerate(code_cells(made), 1):
         cell.execution_count = number
