@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from medbook import chapter, data
+import medbook
+from medbook import chapter, claims, data
 
 book = chapter.load("unlearnable_examples")
 
@@ -287,3 +288,34 @@ def test_networks_give_class_scores_and_leave_the_global_generator_alone(kind, s
     assert network(x).shape == (2, 6)
     twin = book.make_network(kind, x, 6, seed=5, width=8)
     assert all(map(torch.equal, network.parameters(), twin.parameters()))
+
+
+# --- the claims -----------------------------------------------------------------------------------
+
+CLAIMS = claims.chapter_claims("unlearnable_examples")
+SCORES = np.random.default_rng(0).random((5, 40))
+
+
+JUDGED = [claim for claim in CLAIMS.values() if claim.kind != "exact"]
+GREATER = [claim for claim in JUDGED if claim.kind == "greater"]
+
+
+@pytest.mark.parametrize("claim", JUDGED, ids=lambda claim: claim.id)
+def test_a_baseline_passed_as_ours_is_not_reproduced(claim):
+    run = medbook.start("unlearnable_examples", profile="laptop")
+    if claim.kind == "monotone":
+        verdict = run.claim(claim.id, ours=np.repeat(SCORES[:, :1], 4, axis=1))
+    else:
+        verdict = run.claim(claim.id, ours=SCORES, baseline=SCORES, units=np.arange(40))
+    assert verdict != "reproduced"
+
+
+@pytest.mark.parametrize("claim", GREATER, ids=lambda claim: claim.id)
+def test_arms_passed_in_the_wrong_order_are_opposite(claim):
+    run = medbook.start("unlearnable_examples", profile="laptop")
+    noise = np.random.default_rng(1).normal(0, 0.1, (2, 5, 40))
+    effect = 10 * claim.margin * (1 if claim.better == "higher" else -1)
+    ours, baseline = noise[0] + effect, noise[1]
+    given = {"units": np.arange(40)}
+    assert run.claim(claim.id, ours=ours, baseline=baseline, **given) == "reproduced"
+    assert run.claim(claim.id, ours=baseline, baseline=ours, **given) == "opposite"
