@@ -80,14 +80,16 @@ def image_grid(
     shape = len(rows), max(map(len, rows))
     if len(titles) not in (0, shape[1]) or len(labels) not in (0, shape[0]):
         raise MedbookError(f"{len(titles)} titles and {len(labels)} labels for {shape} images")
-    figure, axes = plt.subplots(*shape, squeeze=False, figsize=(1.2 * shape[1], 1.4 * shape[0]))
+    height, width = rows[0].shape[2:]
+    size = 1.2 * shape[1], 1.2 * shape[0] * height / width + 0.3
+    figure, axes = plt.subplots(*shape, squeeze=False, figsize=size, layout="constrained")
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[], frame_on=False)
     for line, row in zip(axes, rows, strict=True):
         for ax, image in zip(line, row, strict=False):  # a shorter row leaves places empty
             ax.imshow(image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
     for ax, title in zip(axes[0], titles, strict=False):
-        ax.set_title(title)
+        ax.set_title(title, fontsize="small")
     for ax, label in zip(axes[:, 0], labels, strict=False):
         ax.set_ylabel(label, rotation=0, ha="right", va="center")
     return figure

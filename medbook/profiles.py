@@ -52,11 +52,15 @@ def choose(profile: str, smoke: T, laptop: T, gpu: T) -> T:
 def _fitting() -> str:
     if torch.cuda.is_available():
         return "gpu"
-    return "smoke" if _memory_gib() < SMOKE_BELOW_GIB else "laptop"
+    return "smoke" if memory_gib() < SMOKE_BELOW_GIB else "laptop"
 
 
-def _memory_gib() -> float:
-    """Memory of the machine, or of the container where that is less."""
+def memory_gib() -> float:
+    """Memory of the machine in GiB, or of the container where that is less.
+
+    >>> memory_gib() > 0
+    True
+    """
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not a POSIX system: assume a laptop

@@ -86,7 +86,7 @@ def test_verify_and_publish_and_status_of_a_published_book(call, published: Book
 def test_status_says_how_to_mend_what_would_fail(book: Book, monkeypatch) -> None:
     book.add("one", quick("one"))
     monkeypatch.setattr(status, "find_spec", lambda name: None if name == "nbval" else object())
-    monkeypatch.setattr(status.profiles, "_memory_gib", lambda: 2.0)
+    monkeypatch.setattr(status.profiles, "memory_gib", lambda: 2.0)
     monkeypatch.setattr(status.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(status, "DISK_GIB", 1e9)
     monkeypatch.setattr(status, "real_files", lambda name: [])
@@ -106,7 +106,7 @@ def test_status_says_how_to_mend_what_would_fail(book: Book, monkeypatch) -> Non
 
 
 def test_a_healthy_machine_has_no_problems(book: Book, monkeypatch) -> None:
-    monkeypatch.setattr(status.profiles, "_memory_gib", lambda: 16.0)
+    monkeypatch.setattr(status.profiles, "memory_gib", lambda: 16.0)
     monkeypatch.setattr(status.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(status, "DISK_GIB", 0.0)
     monkeypatch.setattr(status, "find_spec", lambda name: object())

@@ -14,14 +14,14 @@ from medbook.errors import MedbookError
 def plain_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MEDBOOK_PROFILE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(profiles, "_memory_gib", lambda: 16.0)
+    monkeypatch.setattr(profiles, "memory_gib", lambda: 16.0)
 
 
 def test_auto_prefers_the_variable_then_the_gpu_then_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert profiles.resolve() == "laptop"
-    monkeypatch.setattr(profiles, "_memory_gib", lambda: 2.0)
+    monkeypatch.setattr(profiles, "memory_gib", lambda: 2.0)
     assert profiles.resolve("auto") == "smoke"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert profiles.resolve() == "gpu"
@@ -67,7 +67,7 @@ def test_memory_is_what_the_container_may_use(
         return limit
 
     monkeypatch.setattr(Path, "read_text", limit_file)
-    assert profiles._memory_gib() == expected
+    assert profiles.memory_gib() == expected
 
 
 def test_a_system_that_does_not_tell_its_memory_counts_as_a_laptop(
@@ -79,4 +79,4 @@ def test_a_system_that_does_not_tell_its_memory_counts_as_a_laptop(
         raise ValueError(name)
 
     monkeypatch.setattr(os, "sysconf", unknown)
-    assert profiles._memory_gib() > profiles.SMOKE_BELOW_GIB
+    assert profiles.memory_gib() > profiles.SMOKE_BELOW_GIB

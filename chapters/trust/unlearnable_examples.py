@@ -321,9 +321,9 @@ verdict = run.claim("salm-7", ours=tried["SALM, r = 1"].cpu().numpy(), baseline=
 print("SALM with r = 1 is EM:", verdict)
 
 # %%
-arms = list(tried)[:-1]
-noises = [8 * (tried[arm][0].int() - sample.images[0].int()) + 128 for arm in arms]
-pair = [torch.stack([tried[arm][0] for arm in arms]), torch.stack(noises).clamp(0, 255).to(torch.uint8)]
+arms, one = list(tried)[:-1], int(sample.labels.argmin())  # a normal chest
+noises = [8 * (tried[arm][one].int() - sample.images[one].int()) + 128 for arm in arms]
+pair = [torch.stack([tried[arm][one] for arm in arms]), torch.stack(noises).clamp(0, 255).to(torch.uint8)]
 plots.show(
     plots.image_grid([row.cpu() for row in pair], titles=arms, labels=["released", "noise x 8"]),
     caption=f"One chest X-ray ({chest.kind}) under five protections of the same largest change, 16 of 255. Grey in the second row is no change.",
@@ -519,7 +519,7 @@ for arm in single[1:]:
     ax.plot(*place, "o")
     ax.annotate(arm, place, textcoords="offset points", xytext=(5, 4), fontsize=8)
 ax.axhline(clean.mean(), color="0.6", ls="--", lw=1)
-ax.set(xlabel="PSNR of the released images (dB)", ylabel="balanced accuracy of the thief on clean test images")
+ax.set(xlabel="PSNR of the released images (dB)", ylabel="balanced accuracy, clean test images")
 plots.show(
     figure,
     caption="Down and to the right is better for the owner: less change, less to steal. Dashed: unprotected images.",

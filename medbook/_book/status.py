@@ -36,7 +36,7 @@ def problems(project: Project) -> Iterator[tuple[str, str]]:
     for tool in TOOLS:
         if find_spec(tool) is None:
             yield f"{tool} is not installed", 'pip install "medbook[book]"'
-    memory = profiles._memory_gib()
+    memory = profiles.memory_gib()
     for profile, needed in MEMORY_GIB.items():
         if memory < needed:
             cure = "run chapters with --profile smoke" if profile != "smoke" else "close programs"
@@ -80,7 +80,7 @@ def _machine(project: Project) -> Table:
     for name, value in session.environment(device).items():
         table.add_row(name, value)
     table.add_row("cores", str(parallel.threads()))
-    table.add_row("memory", f"{profiles._memory_gib():.1f} GiB")
+    table.add_row("memory", f"{profiles.memory_gib():.1f} GiB")
     table.add_row("free disk", f"{_free_gib(project):.1f} GiB")
     table.add_row("profile auto", profiles.resolve())
     return table
