@@ -187,7 +187,7 @@ class Session:
         head = ["arm", "images", "steps", "parameters", "trials", "seconds a run", "seeds", "note"]
         keys = ("name", "n_train", "steps", "parameters", "trials", "seconds", "weights", "note")
         rows = [[len(a[k]) if k == "weights" else a[k] for k in keys] for a in self.arms]
-        return Table(head, rows, "Arms: the same images, steps and network for each.")
+        return Table(head, rows, "Arms: what each was given.")
 
     def claims_table(self) -> Table:
         """Every claim with its measured effect, interval and verdict."""

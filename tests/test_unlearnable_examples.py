@@ -314,7 +314,7 @@ def test_a_baseline_passed_as_ours_is_not_reproduced(claim):
 def test_arms_passed_in_the_wrong_order_are_opposite(claim):
     run = medbook.start("unlearnable_examples", profile="laptop")
     noise = np.random.default_rng(1).normal(0, 0.1, (2, 5, 40))
-    effect = 10 * claim.margin * (1 if claim.better == "higher" else -1)
+    effect = max(1, 10 * claim.margin) * (1 if claim.better == "higher" else -1)
     ours, baseline = noise[0] + effect, noise[1]
     given = {"units": np.arange(40)}
     assert run.claim(claim.id, ours=ours, baseline=baseline, **given) == "reproduced"
