@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 from torch.nn import functional as F
 
@@ -70,8 +71,7 @@ def test_descend_is_the_signed_step_of_eq_2():
 
 
 def test_descend_lowers_the_loss_of_every_image():
-    network, (x, y) = Small(), images(n=9, channels=3)
-    network = Small(channels=3)
+    network, (x, y) = Small(channels=3), images(n=9, channels=3)
     mask = torch.ones_like(x[:, :1])
     delta = book.descend(network, x, y, torch.zeros_like(x), mask, 0.1, 0.02, 5)
     assert (loss(network, x + delta, y) < loss(network, x, y)).all()
@@ -203,6 +203,25 @@ def test_salm_on_all_pixels_is_em(xrays):
     assert torch.equal(em, salm)
 
 
+class Spy(Small):
+    """Keeps the batches that it is trained on."""
+
+    def forward(self, x):
+        if self.training:
+            self.batches.append(x.detach().clone())
+        return super().forward(x)
+
+
+def test_the_surrogate_learns_on_what_is_released():
+    network, (x, y) = Spy(size=8), images(n=12, size=8)
+    network.batches = []
+    budget = book.Budget(rounds=2, batches=1, steps=1, training={})
+    book.min_min(network, x, y, budget, torch.Generator().manual_seed(0), rho=0.05)
+    first, second = ((b[:, None] - x).abs().amax((2, 3, 4)).amin(1) for b in network.batches)
+    assert (first == 0).all()  # clean images: there is no noise yet
+    assert (second > 0.04).all()  # noisy ones
+
+
 def test_random_masks_leave_the_surrogates_batches_alone(xrays):
     x, y = xrays.images.float() / 255, xrays.labels
     after = {}
@@ -276,6 +295,49 @@ def test_treatments():
     assert torch.equal(book.treat("as released", released, clean), released)
     mixed = book.treat("80 %", released, clean)[:, 0, 0, 0]
     assert mixed.tolist() == [0, 9, 9, 9, 9, 0, 9, 9, 9, 9, 0]
+
+
+def test_unknown_names_are_refused(xrays):
+    with pytest.raises(ValueError, match="SLAM"):
+        book.protect("SLAM", xrays.images, xrays.labels, 1, BUDGET)
+    with pytest.raises(KeyError):
+        book.treat("jpeg", xrays.images, xrays.images)
+
+
+def test_psnr_is_scikit_images():
+    a, b = (data.load("pneumoniamnist", source="twin").train.images[k : k + 3] for k in (0, 3))
+    pairs = zip(a.numpy(), b.numpy(), strict=True)
+    expected = np.mean([peak_signal_noise_ratio(x, y, data_range=255) for x, y in pairs])
+    assert book.psnr(a, b) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_thief_trains_on_the_loot_and_is_tested_on_clean_images(monkeypatch):
+    dataset = data.load("pneumoniamnist", source="twin")
+    calls = []
+
+    def spy(network, images, labels, *, seed, **options):
+        calls.append((network.state_dict()["conv1.weight"].clone(), images, labels, seed))
+        return book.TrainingLog((0.0,), len(images), 1, 1, 0.0, "")
+
+    monkeypatch.setattr(book, "fit", spy)
+    thieves = [("resnet", "as released"), ("resnet", "80 %")]
+    jobs = [(dataset, 40, arm, 5, thieves, BUDGET) for arm in ("unprotected", "EM")]
+    (clean, _), (em, _) = map(book.trial, jobs)
+    train = dataset.train.balanced(40, 5)
+    assert torch.equal(calls[0][1], train.images) and torch.equal(calls[0][2], train.labels)
+    released = book.protect("EM", train.images, train.labels, 5, BUDGET)
+    assert torch.equal(calls[2][1], released)
+    assert torch.equal(calls[3][1][1:5], released[1:5]) and torch.equal(
+        calls[3][1][::5], train.images[::5]
+    )
+    weights, seeds = [call[0] for call in calls], {call[3] for call in calls}
+    assert all(torch.equal(weights[0], w) for w in weights) and len(seeds) == 1
+    surrogate = book.make_network("resnet", train.images, 2, 5, width=4)
+    assert not torch.equal(weights[0], surrogate.state_dict()["conv1.weight"])
+    for theft in (clean, em):  # the untrained network of all trials answers the same
+        assert theft.test.shape == (len(dataset.test),) and theft.test.mean() == clean.test.mean()
+        assert theft.validation.shape == (len(dataset.val),)
+    assert em.psnr < 40 < clean.psnr and em.ssim < clean.ssim == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kind", ["resnet", "cnn", "vit"])
