@@ -40,7 +40,10 @@ def start(chapter: str, profile: str = "auto", seed: int = 0) -> "Session":
     >>> start("unlearnable_examples", profile="smoke").scale(smoke=1, laptop=2, gpu=3)
     1
     """
-    return Session(chapter, profiles.resolve(profile), int(seed))
+    run = Session(chapter, profiles.resolve(profile), int(seed))
+    if run.device.type == "cuda":  # repeats of one seed agree
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
+    return run
 
 
 @dataclass
@@ -86,21 +89,25 @@ class Session:
         self.worker_mib = max(self.worker_mib, peak * jobs)
         return values
 
-    def arm(self, name: str, logs: Sequence[TrainingLog], trials: int = 1, note: str = "") -> None:
+    def arm(self, name: str, logs: Sequence[TrainingLog], trials: int = 1) -> None:
         """Enter a method arm in the arms table.
 
         Args:
             name: as in the figures.
             logs: one a seed, from `medbook.training.fit`.
             trials: settings tried on validation data to choose this arm's hyper-parameters.
-            note: what else was spent, e.g. on making the training data.
+
+        Raises:
+            MedbookError: the name was used before.
         """
+        if name in [arm["name"] for arm in self.arms]:
+            raise MedbookError(f"arm {name!r} is in the table already: give each arm its own name")
         first = logs[0]
         seconds = float(np.mean([log.seconds for log in logs]))
         self.arms.append(
             {"name": name, "n_train": first.n_train, "steps": first.steps}
             | {"parameters": first.parameters, "trials": trials, "seconds": round(seconds, 1)}
-            | {"note": note, "weights": [log.weights for log in logs]}
+            | {"weights": [log.weights for log in logs]}
         )
 
     def record(
@@ -176,16 +183,17 @@ class Session:
         self.claims[id] = {
             "id": id, "hash": claim.hash, "verdict": verdict if tested else "not tested",
             "effect": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n,
-            "effects": effects, "data": used.kind if used else "none",
-            "seeds_needed": stats.seeds_needed(effects, claim.kind, claim.margin)
+            "effects": (effects if effects.ndim == 1 else effects.mean(1)).tolist(),
+            "data": used.kind if used else "none",
+            "seeds_needed": stats.seeds_needed(effects, claim.kind, claim.margin, units)
             if verdict == "inconclusive" else None,
         }  # fmt: skip
         return str(self.claims[id]["verdict"])
 
     def arms_table(self) -> Table:
         """What each arm was given: data, steps, parameters, trials, time."""
-        head = ["arm", "images", "steps", "parameters", "trials", "seconds a run", "seeds", "note"]
-        keys = ("name", "n_train", "steps", "parameters", "trials", "seconds", "weights", "note")
+        head = ["arm", "images", "steps", "parameters", "trials", "seconds a run", "seeds"]
+        keys = ("name", "n_train", "steps", "parameters", "trials", "seconds", "weights")
         rows = [[len(a[k]) if k == "weights" else a[k] for k in keys] for a in self.arms]
         return Table(head, rows, "Arms: what each was given.")
 
@@ -243,26 +251,26 @@ def environment(device: torch.device) -> dict[str, str]:
 
 def _effect(
     claim: Claim, ours: ArrayLike, baseline: ArrayLike | None, units: ArrayLike | None
-) -> tuple[list[float], stats.Interval]:
-    """Per-seed effects of a claim, and the interval that its verdict uses."""
+) -> tuple[stats.Array, stats.Interval]:
+    """Effects of a claim by seed (and case), and the interval that its verdict uses."""
     if claim.kind == "monotone":
         effects = stats.trend(ours, claim.better)
     elif baseline is None:
         raise MedbookError(f"claim {claim.id}: kind {claim.kind} needs a baseline")
     elif claim.kind == "exact":
         worst = float(np.abs(stats.paired_effect(ours, baseline)).max())
-        return [worst], stats.Interval(worst, worst, worst, 1)
+        return np.array([worst]), stats.Interval(worst, worst, worst, 1)
     else:
         effects = stats.paired_effect(ours, baseline, claim.better)
-    per_seed = effects if effects.ndim == 1 else effects.mean(1)
-    return per_seed.tolist(), stats.paired_interval(effects, units)
+    return effects, stats.paired_interval(effects, units)
 
 
 def _claim_row(claim: Claim, measured: dict[str, Any]) -> list[Any]:
     low, high = (f"{measured[end]:+.3f}" for end in ("low", "high"))
     verdict = measured["verdict"]
     if verdict == "inconclusive":
-        verdict += f" (would need {measured['seeds_needed'] or 'over 1,000'} seeds)"
+        n = measured["seeds_needed"]
+        verdict += f" ({n} seeds would decide)" if n else " (1,000 seeds would not decide)"
     elif verdict == "not tested":
         verdict += f" at this profile (needs {claim.profile})"
     if measured["data"] != "real":

@@ -140,12 +140,7 @@ def paired_interval(effects: ArrayLike, units: ArrayLike | None = None) -> Inter
         )
     if units is None:
         return over_seeds
-    over_units, mean = cluster_bootstrap(e.mean(0), units), over_seeds.mean
-    below, above = (
-        math.hypot(getattr(over_seeds, end) - mean, getattr(over_units, end) - mean)
-        for end in ("low", "high")
-    )
-    return Interval(mean, mean - below, mean + above, over_seeds.n)
+    return _add(over_seeds, cluster_bootstrap(e.mean(0), units))
 
 
 def verdict(kind: str, interval: Interval, margin: float) -> str:
@@ -209,20 +204,35 @@ def reversal(sweep: ArrayLike, margin: float, better: str = "higher") -> bool:
     return any(t_interval(step).high < -margin for step in steps)
 
 
-def seeds_needed(effects: ArrayLike, kind: str, margin: float) -> int | None:
-    """How many seeds would decide, were mean and spread to stay as they are (None: over 1,000).
+def seeds_needed(
+    effects: ArrayLike, kind: str, margin: float, units: ArrayLike | None = None
+) -> int | None:
+    """How many seeds would decide, were mean and spread to stay as they are.
+
+    More seeds do not shorten the part of the interval that comes from the choice of the cases.
+
+    Args:
+        effects: (n_seeds,), or (n_seeds, n_cases) together with `units`.
+        kind: of the claim.
+        margin: of the claim.
+        units: (n_cases,) independent unit of each case.
+
+    Returns:
+        a number of seeds, or None if 1,000 would not decide.
 
     >>> seeds_needed([0.0, 0.2, 0.1], "greater", margin=0.0)
     7
     """
-    x = np.asarray(effects, dtype=float)
-    x = x if x.ndim == 1 else x.mean(1)
+    e = np.asarray(effects, dtype=float)
+    x = e if e.ndim == 1 else e.mean(1)
     mean, spread = float(x.mean()), _spread(x)[0]
-    if spread == 0:
-        return SIGN_TEST_N
-    for n in range(len(x) + 1, MAX_SEEDS + 1):
+    cases = Interval(mean, mean, mean, 0)
+    if units is not None:
+        cases = cluster_bootstrap(e.mean(0), units)
+    for n in range(max(len(x) + 1, 2 if spread else SIGN_TEST_N), MAX_SEEDS + 1):
         half = float(sps.t.ppf(0.5 + LEVEL / 2, n - 1)) * spread / math.sqrt(n)
-        if verdict(kind, Interval(mean, mean - half, mean + half, n), margin) != "inconclusive":
+        seeds = Interval(mean, mean - half, mean + half, n)
+        if verdict(kind, _add(seeds, cases), margin) != "inconclusive":
             return n
     return None
 
@@ -268,6 +278,14 @@ def _finite(values: ArrayLike) -> Array:
     if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
         raise MedbookError(f"expected a non-empty 1-D array of finite numbers, got shape {x.shape}")
     return x
+
+
+def _add(seeds: Interval, cases: Interval) -> Interval:
+    """Two independent errors of one mean, added side by side."""
+    mean, low, high, n = seeds
+    below = math.hypot(mean - low, mean - cases.low)
+    above = math.hypot(high - mean, cases.high - mean)
+    return Interval(mean, mean - below, mean + above, n)
 
 
 def _spread(x: Array) -> tuple[float, float]:

@@ -301,6 +301,16 @@ def test_false_reproduced_with_seeds_and_patients_at_most_2_5_percent(
     assert false <= sps.binom.ppf(0.999, repeats, 0.025), f"{false / repeats:.1%}"
 
 
+def test_seeds_needed_knows_that_seeds_do_not_replace_cases() -> None:
+    """The cases alone leave the effect open: no number of seeds decides; without them, few do."""
+    rng = np.random.default_rng(0)
+    effects = rng.normal(0, 1, 400) + rng.normal(0, 0.5, (5, 1))
+    effects += 0.07 - effects.mean()
+    assert stats.seeds_needed(effects, "greater", 0.0, np.arange(400)) is None
+    found = stats.seeds_needed(effects.mean(1), "greater", 0.0)
+    assert found is not None and found > 5
+
+
 # ---------------------------------------------------------------- sweeps
 
 

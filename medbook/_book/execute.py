@@ -149,6 +149,8 @@ def environment(
 ) -> dict[str, str]:
     """Environment variables of a kernel; everything it caches goes under `_build`."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MEDBOOK_PERMUTE")}
+    if given := kept.get("MEDBOOK_DATA"):  # the kernel runs in another folder
+        kept["MEDBOOK_DATA"] = str(Path(given).resolve())
     path = [str(paths.PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return kept | {
         "MEDBOOK_ROOT": str(project.root),
