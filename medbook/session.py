@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -241,11 +241,11 @@ def environment(device: torch.device) -> dict[str, str]:
     """Versions and hardware that numbers may depend on.
 
     >>> sorted(environment(torch.device("cpu")))[:2]
-    ['device', 'medbook']
+    ['device', 'monai']
     """
     cuda = device.type == "cuda"
     hardware = torch.cuda.get_device_name(device) if cuda else _processor()
-    found = {name: _version(name) for name in ("medbook", *VERSIONS)}
+    found = {name: version(name) for name in VERSIONS}
     return {"device": hardware, "python": platform.python_version(), **found}
 
 
@@ -289,13 +289,6 @@ def _processor() -> str:
     except (OSError, StopIteration, IndexError):
         pass
     return f"{model} ({torch.backends.cpu.get_cpu_capability()})"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
 
 
 def _loaded_modules() -> list[str]:

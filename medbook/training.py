@@ -238,12 +238,11 @@ def _has_bf16(device: torch.device) -> bool:
 def _optimizer(
     network: nn.Module, name: str, lr: float, weight_decay: float
 ) -> torch.optim.Optimizer:
+    weights, options = network.parameters(), {"lr": lr, "weight_decay": weight_decay}
     if name == "adamw":
-        return torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay)
+        return torch.optim.AdamW(weights, **options)
     if name == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
-        )
+        return torch.optim.SGD(weights, momentum=0.9, nesterov=True, **options)
     raise MedbookError(f"unknown optimizer {name!r}: choose adamw or sgd")
 
 
