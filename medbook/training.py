@@ -238,7 +238,8 @@ def _has_bf16(device: torch.device) -> bool:
 def _optimizer(
     network: nn.Module, name: str, lr: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    weights, options = network.parameters(), {"lr": lr, "weight_decay": weight_decay}
+    weights = network.parameters()
+    options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     if name == "adamw":
         return torch.optim.AdamW(weights, **options)
     if name == "sgd":
