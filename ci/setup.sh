@@ -17,9 +17,9 @@ find_python() {
 }
 
 python=$(find_python | tail -n 1)
-inputs=(ci/lock.txt ci/lock-no-deps.txt pyproject.toml)
+project=$(sed -n '1,/^\[tool\.ruff\]/p' pyproject.toml)  # what an installation depends on
 # The folder belongs to the key: an environment that was moved does not work.
-key=$({ echo "$PWD $python"; cat "${inputs[@]}"; } | git hash-object --stdin)
+key=$({ echo "$PWD $python"; cat ci/lock.txt ci/lock-no-deps.txt; echo "$project"; } | git hash-object --stdin)
 stamp=.venv/medbook-setup
 if [[ -f $stamp && $(<"$stamp") == "$key" ]]; then
     exit 0

@@ -216,3 +216,14 @@ def test_a_metric_cannot_hide_by_calling_itself_a_test_metric_in_one_run() -> No
     before = {"metrics": {"v": metric(0.5, on="validation")}, "arms": []}
     after = {"metrics": {"v": metric(0.6, on="test")}, "arms": []}
     assert leaking(before, after) == ["metrics/v"]
+
+
+def test_numbers_of_other_data_are_not_compared() -> None:
+    def run(sha256: str, kind: str) -> dict:
+        data = [{"name": "mednist", "kind": kind, "sha256": sha256}]
+        return {"environment": {}, "metrics": {"acc": metric(0.9)}, "claims": [], "data": data}
+
+    [row] = compare(run("a" * 64, "real"), run("b" * 64, "twin"))
+    assert not row.comparable and not row.same
+    assert row.stored == "mednist (real, aaaaaaaa)" and row.here == "mednist (twin, bbbbbbbb)"
+    assert [r.verdict for r in compare(run("a" * 64, "real"), run("a" * 64, "real"))] == ["equal"]

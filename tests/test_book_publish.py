@@ -145,3 +145,11 @@ def test_the_card_shows_what_was_measured(published: Book) -> None:
     notebook = nbformat.read(published.project.notebooks / "clean.ipynb", 4)
     assert [cell["id"] for cell in notebook.cells[:3]] == ["install", "cell-1", "card"]
     assert notebook.cells[2].source == text
+
+
+def test_without_a_repository_there_is_nothing_to_install_from(
+    book: Book, chapter: Chapter
+) -> None:
+    book.edit("_config.yml", "https://github.com/someone/book", "")
+    notebook = publish.normalised(book.project, chapter, executed(chapter))
+    assert notebook.cells[0]["id"] == "cell-1"

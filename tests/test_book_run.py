@@ -16,6 +16,7 @@ from medbook import paths, results
 from medbook._book import execute
 from medbook._book.execute import Outcome
 from medbook._book.failure import title_of
+from medbook._book.project import Project
 from medbook.errors import MedbookError
 
 COMMAND = [sys.executable, "-c", "from medbook._book.cli import main; main()"]
@@ -170,3 +171,12 @@ def test_impossible_jobs_are_refused(book: Book, profile: str, jobs: int) -> Non
 
 def test_a_cell_of_comments_has_a_title() -> None:
     assert title_of("# only this\n\n") == "empty"
+
+
+def test_a_relative_data_folder_is_found_by_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDBOOK_DATA", "some/data")
+    found = execute.environment(Project(tmp_path), "smoke", tmp_path, 1, {})
+    assert found["MEDBOOK_DATA"] == str(tmp_path / "some/data")

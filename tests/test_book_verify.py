@@ -211,3 +211,12 @@ def test_publishing_again_changes_nothing(published: Book) -> None:
     publish(published.project, chapter, "laptop")
     publish(published.project, chapter, "smoke")
     assert {path: (published.root / path).read_bytes() for path in before} == before
+
+
+def test_a_smoke_run_beyond_its_budget_is_named(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    run = {"profile": "smoke", "seconds": 59.0, "peak_mib": 1500}
+    assert verify.over_budget(chapter, run) == []  # a busy machine
+    slow, large = verify.over_budget(chapter, run | {"seconds": 61.0, "peak_mib": 1600})
+    assert "seconds 61.0" in slow and "peak_mib 1600" in large
+    assert verify.over_budget(chapter, run | {"profile": "laptop", "seconds": 999.0}) == []

@@ -1,7 +1,6 @@
 """One function over many items: order, numbers and thread settings stay the same."""
 
 import os
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -85,7 +84,6 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_peak_memory_grows_with_what_is_held() -> None:
     before = peak_mib()
-    block = torch.ones(80 * 2**20 // 4)  # 80 MiB
-    assert before > 0 < threading.active_count()
-    assert peak_mib() >= before
-    assert peak_mib() >= block.nbytes / 2**20
+    block = torch.ones((before + 200) * 2**20 // 4)  # more than was ever held, pages touched
+    assert peak_mib() >= before + 200 > 200
+    assert len(block)

@@ -365,10 +365,18 @@ GREATER = [claim for claim in JUDGED if claim.kind == "greater"]
 @pytest.mark.parametrize("claim", JUDGED, ids=lambda claim: claim.id)
 def test_a_baseline_passed_as_ours_is_not_reproduced(claim):
     run = medbook.start("unlearnable_examples", profile="laptop")
+    noise = np.random.default_rng(1).normal(0, 0.1, (2, 5, 40))  # of two runs of one arm
     if claim.kind == "monotone":
         verdict = run.claim(claim.id, ours=np.repeat(SCORES[:, :1], 4, axis=1))
+    elif claim.kind == "noninferior":  # a tie is what this kind claims: ours must be worse to fail
+        worse = -5 * claim.margin if claim.better == "higher" else 5 * claim.margin
+        ours, baseline = SCORES + worse + 0.1 * noise[0], SCORES + 0.1 * noise[1]
+        verdict = run.claim(claim.id, ours=ours, baseline=baseline, units=np.arange(40))
     else:
-        verdict = run.claim(claim.id, ours=SCORES, baseline=SCORES, units=np.arange(40))
+        ours, baseline = SCORES + noise[0], SCORES + noise[1]
+        verdict = run.claim(claim.id, ours=ours, baseline=baseline, units=np.arange(40))
+        identical = run.claim(claim.id, ours=SCORES, baseline=SCORES, units=np.arange(40))
+        assert identical != "reproduced"
     assert verdict != "reproduced"
 
 

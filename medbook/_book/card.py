@@ -47,8 +47,11 @@ def _data(chapter: Chapter, stored: dict[str, Results]) -> str:
     if not stored:
         return "**Data** " + ", ".join(chapter.meta["data"])
     used = list(stored.values())[-1]["data"]
-    named = [f"{d['name']} ({d['kind']}, {d['n']:,}, one a {d['unit']})" for d in used]
-    return "**Data** " + ("; ".join(named) or "none: the chapter makes its own")
+    lines = [
+        f"- {d['name']}: {d['kind']}, {d['n']:,} images; independent unit: {d['unit']}"
+        for d in used
+    ]
+    return "\n".join(["**Data**", "", *lines]) if lines else "**Data** made by the chapter itself"
 
 
 def _buttons(project: Project, chapter: Chapter) -> str:

@@ -40,6 +40,8 @@ def compare(stored: Results, here: Results) -> list[Row]:
         stored: the reference: `environment`, `metrics` and `claims`.
         here: the same, measured on this machine.
     """
+    if other := other_data(stored, here):
+        return [Row("data", *other)]
     same_machine = stored["environment"] == here["environment"]
     rows = []
     for name in {**stored["metrics"], **here["metrics"]}:  # in the order of the chapter
@@ -53,6 +55,16 @@ def compare(stored: Results, here: Results) -> list[Row]:
             row = Row(f"metrics/{name}", old["mean"], new["mean"], verdict)
         rows.append(row)
     return rows + _verdicts(stored, here, same_machine)
+
+
+def other_data(stored: Results, here: Results) -> tuple[str, str, str] | None:
+    """The first data set that is not the same in both, stored and here, and what that means."""
+    old, new = ({d["name"]: d for d in r.get("data", [])} for r in (stored, here))
+    for name in old.keys() & new.keys():
+        if old[name]["sha256"] != new[name]["sha256"]:
+            was, now = (f"{name} ({d[name]['kind']}, {d[name]['sha256'][:8]})" for d in (old, new))
+            return was, now, "not comparable: measured on other data"
+    return None
 
 
 def compare_metric(stored: Metric, here: Metric, same_machine: bool) -> str:

@@ -58,8 +58,8 @@ def status(project: Project, states: States) -> str:
 
 def _status_row(project: Project, chapter: Chapter, profile: str, state: str) -> list[str]:
     path = project.published(chapter.id, profile)
-    mine = project.run_folder(profile) / path.name
     stored = results.load(path) if path.exists() else None
+    mine = project.run_folder(profile, stored["seed"] if stored else 0) / path.name
     here = results.load(mine) if mine.exists() else None
     name = link(chapter.meta["title"], f"notebooks/{chapter.id}.ipynb")
     run = ["", "", ""]
@@ -70,15 +70,17 @@ def _status_row(project: Project, chapter: Chapter, profile: str, state: str) ->
 
 
 def agreement(stored: results.Results | None, here: results.Results | None) -> str:
-    """How many of the comparable numbers of two runs agree.
+    """How many numbers of two runs agree, and how many cannot be compared.
 
     >>> agreement(None, None)
     ''
     """
     if not stored or not here:
         return ""
-    rows = [row for row in compare(stored, here) if row.comparable]
-    return f"{sum(row.same for row in rows)} of {len(rows)} agree"
+    rows = compare(stored, here)
+    mute = sum(not row.comparable for row in rows)
+    text = f"{sum(row.same for row in rows)} of {len(rows)} agree"
+    return text + (f", {mute} not comparable" if mute else "")
 
 
 def memory(run: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from nbformat import NotebookNode
 from medbook.errors import MedbookError
 
 MARKERS = ("_toc.yml", "chapters", "book/systems.yml")
+SMOKE_BUDGET = {"seconds": 30, "peak_mib": 1536}  # what continuous integration and Binder bear
+NOTEBOOK_BYTES = 2**20  # GitHub and Colab show larger ones slowly or not at all
 META = ("title", "summary", "systems", "data", "level", "prerequisites")
 
 

@@ -14,13 +14,12 @@ from medbook import results
 from medbook._book.card import card, repository
 from medbook._book.execute import make_plan, mark, outdated
 from medbook._book.keys import code_cells
-from medbook._book.project import Chapter, Project
+from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project
 from medbook._book.state import smoke_snapshot, state
 from medbook.errors import MedbookError
 
 __all__ = ["card", "publish", "state"]
 
-MAX_BYTES = 2**20
 WIDGETS = "application/vnd.jupyter.widget"
 HOME = re.compile(r"(?<![\w./-])(/home/|/Users/|[A-Z]:\\\\?Users\\)[\w.-]+")
 
@@ -82,7 +81,8 @@ def normalised(project: Project, chapter: Chapter, executed: NotebookNode) -> No
     for number, cell in enumerate(code_cells(made), 1):
         cell.execution_count = number
         cell.outputs = [_clean_output(o, number) for o in _joined(cell.outputs) if _kept(o)]
-    made.cells.insert(0, _install_cell(project))
+    if url := repository(project):
+        made.cells.insert(0, _install_cell(url))
     made.metadata = {
         "accelerator": "GPU",
         "colab": {"gpuType": "T4", "provenance": []},
@@ -100,11 +100,10 @@ def _measured(project: Project, chapter: Chapter, profile: str, seed: int) -> re
     return results.load(plan.results(chapter))
 
 
-def _install_cell(project: Project) -> NotebookNode:
+def _install_cell(url: str) -> NotebookNode:
     """Installs medbook on Colab and does nothing elsewhere."""
-    url = repository(project)
-    package = f'"medbook @ git+{url}"' if url else "medbook"
-    source = f'import sys\nif "google.colab" in sys.modules:\n    %pip install -q {package}'
+    command = f'%pip install -q "medbook @ git+{url}"'
+    source = f'import sys\nif "google.colab" in sys.modules:\n    {command}'
     cell = new_code_cell(source, id="install", metadata={"tags": ["install", "remove-cell"]})
     cell.execution_count = None
     return cell
@@ -154,7 +153,7 @@ def _refuse_machine_paths(project: Project, name: str, notebook: NotebookNode) -
 
 def _refuse_large(name: str, notebook: NotebookNode) -> None:
     size = len(_text(notebook).encode())
-    if size >= MAX_BYTES:
+    if size >= NOTEBOOK_BYTES:
         sizes = {n: len(str(c.outputs)) for n, c in enumerate(code_cells(notebook), 1)}
         largest = max(sizes, key=sizes.__getitem__)
         raise MedbookError(

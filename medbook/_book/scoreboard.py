@@ -134,7 +134,9 @@ def _evidence(finding: Finding, runs: list[results.Results]) -> str:
         for run in runs
         if run["profile"] == finding.profile and run["seed"] != finding.seed
         for claim in run["claims"]
-        if claim["id"] == finding.claim.id and claim["hash"] == finding.claim.hash
+        if claim["id"] == finding.claim.id
+        and claim["hash"] == finding.claim.hash
+        and claim["data"] == finding.measured["data"]
     }
     n, kind = finding.measured["n"], finding.measured["data"]
     same = sum(verdict == finding.verdict for verdict in verdicts.values())

@@ -21,7 +21,7 @@ from medbook._book import keys
 from medbook._book.compare import compare
 from medbook._book.execute import Plan, environment, make_plan, outdated, run
 from medbook._book.failure import ANSI, cell_seconds, title_of
-from medbook._book.project import Chapter, Project
+from medbook._book.project import SMOKE_BUDGET, Chapter, Project
 from medbook._book.sound import unsound
 from medbook._book.state import judge
 from medbook.profiles import PROFILES
@@ -29,6 +29,7 @@ from medbook.results import Results
 
 COMPARED = re.compile(r"reference_output == test_output failed:\s+(.+)")  # nbval's words
 DIFFERS = "output differs, stored == here fails:"
+SLOW_MACHINE = 2  # other work beside it may double the time of a run
 PERMUTED = {"MEDBOOK_PERMUTE_TEST": "1"}
 
 
@@ -54,8 +55,12 @@ def verify(
     """
     report = Report()
     for chapter in chapters:
-        for each in sorted({profile, *_stored_profiles(project, chapter)}):
+        stored = _stored_profiles(project, chapter)
+        for each in sorted({"smoke", *stored}):  # every chapter has to store its smoke numbers
             report.failures += unsound(project, chapter, each)
+        if profile not in {"smoke", *stored}:
+            where = project.published(chapter.id, profile).relative_to(project.root)
+            report.notes.append(f"{where.as_posix()}: nothing stored, nothing to compare with")
     check_numbers(project, chapters, profile, console, report)
     for chapter in chapters:
         report.failures += check_cells(project, chapter)
@@ -83,10 +88,22 @@ def check_numbers(
         plan = make_plan(project, profile, seed)
         for chapter in _run_those(plan, group, console, report):
             here = results.load(plan.results(chapter))
+            report.failures += over_budget(chapter, here)
             if stored[chapter.id]:
                 _compare(project, chapter, stored[chapter.id], here, table, report)
     if table.rows:
         console.print(table)
+
+
+def over_budget(chapter: Chapter, run: Results) -> list[str]:
+    """What of a smoke run on this machine is beyond its budget, times being noisy."""
+    if run["profile"] != "smoke":
+        return []
+    return [
+        f"{keys.source_name(chapter)}: smoke took {name} {run[name]}; its budget is {limit}"
+        for name, limit in SMOKE_BUDGET.items()
+        if run[name] > (SLOW_MACHINE if name == "seconds" else 1) * limit
+    ]
 
 
 def check_cells(project: Project, chapter: Chapter) -> list[str]:

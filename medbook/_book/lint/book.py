@@ -7,13 +7,11 @@ from medbook import results
 from medbook._book import readme
 from medbook._book.lint.page import Page, Problems
 from medbook._book.markdown import title
-from medbook._book.project import Project
+from medbook._book.project import NOTEBOOK_BYTES, SMOKE_BUDGET, Project
 from medbook.claims import System
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 
-SMOKE = {"seconds": 30, "peak_mib": 1536}
-NOTEBOOK_BYTES = 2**20
 TEXTS, LISTS = ("title", "summary", "level"), ("systems", "data", "prerequisites")
 
 
@@ -85,7 +83,7 @@ def smoke_budget(page: Page) -> Problems:
     except MedbookError as error:
         yield f"book/results/{error}"
         return
-    for name, limit in SMOKE.items():
+    for name, limit in SMOKE_BUDGET.items():
         if run[name] > limit:
             yield f"{where}: {name} is {run[name]}; smoke has at most {limit}"
 
