@@ -146,6 +146,11 @@ def test_replications_count_other_seeds_of_the_same_claim_and_profile(book):
     result(book, "laptop", LAPTOP, 0, pool / "same_seed.json")
     result(book, "laptop", LAPTOP, 3, pool / "again.json")
     result(book, "gpu", LAPTOP, 4, pool / "other_profile.json")
+    result(book, "laptop", LAPTOP, 5, pool / "twin.json")
+    run = results.load(pool / "twin.json")
+    for claim in run["claims"]:
+        claim["data"] = "twin"  # a stand-in for the data replicates nothing
+    results.save(run, pool / "twin.json")
     (row,) = rows(pages.generated(book)["book/scoreboard.md"], "one-1")
     assert row[-1] == "5 seeds, real; replicated 2 of 3"
 
