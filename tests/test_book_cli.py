@@ -122,3 +122,11 @@ def test_chapters_do_not_load_the_build_tool() -> None:
         [sys.executable, "-c", code], cwd=paths.PACKAGE.parent, capture_output=True, text=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_status_promises_no_download_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEDBOOK_OFFLINE", raising=False)
+    assert status._without_file("mednist") == "twin (there is no public mirror)"
+    assert status._without_file("pneumoniamnist") == "download, else twin"
+    monkeypatch.setenv("MEDBOOK_OFFLINE", "1")
+    assert status._without_file("pneumoniamnist") == "twin"

@@ -67,11 +67,17 @@ def _chapters(project: Project) -> Table:
 
 def _data() -> Table:
     table = Table("data set", "laptop and gpu take", title="Data")
-    otherwise = "twin" if os.environ.get("MEDBOOK_OFFLINE") == "1" else "download, else twin"
     for name in data.names():
         files = "\n".join(map(str, real_files(name)))
-        table.add_row(name, f"real: {files}" if files else otherwise)
+        table.add_row(name, f"real: {files}" if files else _without_file(name))
     return table
+
+
+def _without_file(name: str) -> str:
+    """What a run does about a data set that no file of lies here."""
+    if not any(file.urls for file in data.info(name).files.values()):
+        return "twin (there is no public mirror)"
+    return "twin" if os.environ.get("MEDBOOK_OFFLINE") == "1" else "download, else twin"
 
 
 def _machine(project: Project) -> Table:
