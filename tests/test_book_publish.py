@@ -139,7 +139,7 @@ def test_the_card_before_any_result(book: Book, chapter: Chapter) -> None:
 def test_the_card_shows_what_was_measured(published: Book) -> None:
     [chapter] = published.project.chapters()
     text = card(published.project, chapter)
-    assert "pneumoniamnist (twin, 960" in text
+    assert "pneumoniamnist: twin, 960 images; independent unit: " in text
     lines = [line for line in text.splitlines() if line.startswith("| smoke |")]
     assert len(lines) == 1 and " MiB | " in lines[0]
     notebook = nbformat.read(published.project.notebooks / "clean.ipynb", 4)
