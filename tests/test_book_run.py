@@ -119,7 +119,7 @@ def test_an_interrupted_run_leaves_nothing_half_and_goes_on(book: Book) -> None:
         [*COMMAND, "run", "--profile", "smoke", "--jobs", "1"],
         cwd=book.root, env=os.environ | {"PYTHONPATH": str(paths.PACKAGE.parent)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored in a background job
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # if it is ignored here
     )  # fmt: skip
     until((out / "b_second.partial.ipynb").exists)
     children = psutil.Process(process.pid).children(recursive=True)
