@@ -677,7 +677,7 @@ assert separable["synthetic"] > 0.95 > separable["random noise"]
 # - **The negative control failed.** Random noise of the same size should protect nothing (claim salm-16), but in the stored laptop run it does lower the accuracy on the
 #   official test split, and a little on the validation split: probably because a network trained on noisy images meets clean ones as something new. Part of the effect of every arm with all
 #   pixels at $\rho=16/255$ is this mismatch, so read the first figure against the line *random noise* too, not only against *unprotected*.
-# - **Success comes or fails as a whole.** Most seeds end at guessing and a few escape, which a t interval over five seeds describes poorly; hence the wide intervals.
+# - **Success comes or fails as a whole.** In the stored laptop run most seeds end at guessing and a few escape; a t interval over so few seeds is wide, and describes that poorly.
 # - **It is no protection to rely on.** A thief may compress the images or collect a few clean ones (both measured above), augment strongly, train adversarially (not measured
 #   here) or wait for a better method; released images cannot be called back. Law, contracts and access control protect data; noise does not.
 # - **It damages the data for everybody**, researchers with consent included, and this chapter does not test whether radiologists diagnose as well on noisy X-rays. Do not

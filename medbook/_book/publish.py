@@ -15,10 +15,8 @@ from medbook._book.card import card, repository
 from medbook._book.execute import make_plan, mark, outdated
 from medbook._book.keys import code_cells
 from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project
-from medbook._book.state import smoke_snapshot, state
+from medbook._book.state import smoke_snapshot
 from medbook.errors import MedbookError
-
-__all__ = ["card", "publish", "state"]
 
 WIDGETS = "application/vnd.jupyter.widget"
 HOME = re.compile(r"(?<![\w./-])(/home/|/Users/|[A-Z]:\\\\?Users\\)[\w.-]+")

@@ -1,7 +1,6 @@
 """The site: the book's pages and committed notebooks, rendered by Jupyter Book."""
 
 import hashlib
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from medbook import results
 from medbook._book import pages
+from medbook._book.failure import ANSI
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 
@@ -29,7 +29,6 @@ FIRST_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>medb
 <a href="{page}.html">Read the book</a></html>
 """
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Files = dict[str, bytes]
 
@@ -157,7 +156,7 @@ def complaints(log: str) -> str:
     >>> complaints("reading\nbook/a.md:3: WARNING: no such file\ndone")
     'book/a.md:3: WARNING: no such file'
     """
-    lines = COLOUR.sub("", log).splitlines()
+    lines = ANSI.sub("", log).splitlines()
     found = [line for line in lines if "WARNING" in line or "ERROR" in line]
     return "\n".join(dict.fromkeys(found)) or "\n".join(lines[-20:])
 
