@@ -18,7 +18,7 @@ from medbook import data, profiles, results, stats
 from medbook.claims import Claim, chapter_claims
 from medbook.errors import MedbookError
 from medbook.parallel import parallel_map, peak_mib, threads
-from medbook.tables import Table
+from medbook.tables import Table, Verdict
 from medbook.training import TrainingLog
 
 Item = TypeVar("Item")
@@ -201,7 +201,7 @@ class Session:
         """Every claim with its measured effect, interval and verdict."""
         head = ["claim", "paper", "measured effect [95 % interval]", "margin", "seeds", "verdict"]
         known = chapter_claims(self.chapter)
-        rows = [_claim_row(known[c["id"]], c) for c in self.claims.values()]
+        rows = [_claim_row(known[id], self.claims[id]) for id in known if id in self.claims]
         return Table(head, rows, "Effects are positive where they speak for the claim.")
 
     def finish(self) -> Path:
@@ -277,7 +277,7 @@ def _claim_row(claim: Claim, measured: dict[str, Any]) -> list[Any]:
         verdict += f" [{measured['data']}]"
     effect = f"{measured['effect']:+.3f} [{low}, {high}]"
     text = f"{claim.id}: {claim.statement}"
-    return [text, claim.paper, effect, claim.margin, measured["n"], verdict]
+    return [text, claim.paper, effect, claim.margin, measured["n"], Verdict(verdict)]
 
 
 def _processor() -> str:

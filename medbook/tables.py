@@ -5,6 +5,21 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from medbook.stats import VERDICTS
+
+
+class Verdict(str):
+    """A verdict, perhaps with a remark after it; a page may colour the verdict by its class.
+
+    >>> Verdict("not reproduced [twin]")._repr_html_()
+    '<span class="verdict not-reproduced">not reproduced</span> [twin]'
+    """
+
+    def _repr_html_(self) -> str:
+        name = max((v for v in VERDICTS if self.startswith(v)), key=len, default="")
+        kind = name.replace(" ", "-")
+        return f'<span class="verdict {kind}">{name}</span>{escape(self[len(name) :])}'
+
 
 @dataclass(frozen=True)
 class Table:
@@ -28,10 +43,14 @@ class Table:
         """Called by Jupyter."""
         head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.head)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>"
             for row in self.rows
         )
         return (
             f'<table class="medbook"><caption>{escape(self.caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         )
+
+
+def _html(cell: Any) -> str:
+    return cell._repr_html_() if isinstance(cell, Verdict) else escape(str(cell))

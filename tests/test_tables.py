@@ -2,7 +2,8 @@
 
 from xml.etree import ElementTree
 
-from medbook.tables import Table
+from medbook.stats import VERDICTS
+from medbook.tables import Table, Verdict
 
 TABLE = Table(["arm", "acc < 1"], [["clean & <b>", 0.84], ["ρ", None]], 'Says "all".')
 
@@ -25,3 +26,16 @@ def test_an_empty_table_has_a_head() -> None:
     table = ElementTree.fromstring(Table(["arm"], [], "None yet.")._repr_html_())
     assert table.findall("tbody/tr") == []
     assert repr(Table(["arm"], [], "None yet.")) == "None yet.\narm"
+
+
+def test_a_verdict_is_marked_in_html_and_plain_in_text() -> None:
+    table = Table(["claim", "verdict"], [["one", Verdict("not tested <yet>")]], "Verdicts.")
+    mark = ElementTree.fromstring(table._repr_html_()).find("tbody/tr/td/span")
+    assert mark is not None and (mark.text, mark.tail) == ("not tested", " <yet>")
+    assert repr(table).endswith("one | not tested <yet>")
+
+
+def test_every_verdict_has_its_own_mark() -> None:
+    marks = [Verdict(verdict)._repr_html_() for verdict in VERDICTS]
+    assert [ElementTree.fromstring(mark).text for mark in marks] == list(VERDICTS)
+    assert len({ElementTree.fromstring(mark).get("class") for mark in marks}) == len(VERDICTS)
