@@ -6,7 +6,7 @@ page shows just that. The exit code is the worst of the three.
 
 import sys
 
-from medbook._book.cli import main
+from medbook._book.cli import INTERRUPTED, main
 
 profile, *chapters = sys.argv[1:]
 chosen = [*chapters, "--profile", profile]
@@ -16,5 +16,7 @@ for arguments in (["run", *chosen], ["verify", *chosen], ["site"]):
     try:
         main()
     except SystemExit as end:
+        if end.code == INTERRUPTED:
+            raise
         worst = max(worst, int(end.code or 0))
 sys.exit(worst)

@@ -1,5 +1,6 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: everything that tools leave behind goes under _build/.
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 build="$PWD/_build"
 mkdir -p "$build/cache/coverage"
 export PYTHONDONTWRITEBYTECODE=1

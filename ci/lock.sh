@@ -1,5 +1,11 @@
 #!/usr/bin/env bash
-# Writes ci/lock.txt and ci/lock-no-deps.txt from what is installed in .venv.
+# Writes ci/lock.txt and ci/lock-no-deps.txt from what is installed in .venv. Nothing gets newer by
+# itself. To update a package, or to add one that pyproject.toml names now:
+#     .venv/bin/python -m pip install --upgrade PACKAGE
+#     bash ci/lock.sh
+#     make test
+# and commit the lock with what it made necessary. A newer torch needs the torchvision that fits it
+# in environment.yml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 frozen=$(.venv/bin/python -m pip --disable-pip-version-check freeze --exclude-editable | sed 's/+cpu$//')
