@@ -13,7 +13,7 @@ from medbook.errors import MedbookError
 
 CLAIM = (
     "{{id: {id}, statement: Claim {id} holds., kind: {kind}, metric: m, better: higher,"
-    " margin: 0.1, arms: {{}}, data: x, profile: laptop, paper: 0.9, revised: '{revised}'}}"
+    " margin: 0.1, arms: {{}}, data: x, profile: laptop, paper: '0.9', revised: '{revised}'}}"
 )
 CLAIMS = [
     CLAIM.format(id="one-1", kind="greater", revised=""),
@@ -40,7 +40,7 @@ BIB = """\
 def book(tmp_path):
     for folder in ("chapters/trust", "book/results", "book/notebooks", "ci"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "_toc.yml").write_text("root: book/intro\n")
+    (tmp_path / "_toc.yml").write_text("chapters:\n  - file: book/notebooks/filters\n")
     (tmp_path / "ci/lock.txt").write_text("")
     (tmp_path / "book/systems.yml").write_text(SYSTEMS)
     (tmp_path / "book/references.bib").write_text(BIB)
@@ -137,24 +137,6 @@ def test_a_changed_claim_has_no_verdict(book):
     assert "decided 1 verdicts" in text
 
 
-def test_replications_count_other_seeds_of_the_same_claim_and_profile(book):
-    result(book, "laptop", LAPTOP)
-    pool = book.root / "replications"
-    for seed, verdict in [(1, "reproduced"), (2, "inconclusive"), (3, "reproduced")]:
-        claims = [("one-1", verdict, 0.3, 0.1, 0.5)]
-        result(book, "laptop", claims, seed, pool / f"seed{seed}/filters.laptop.json")
-    result(book, "laptop", LAPTOP, 0, pool / "same_seed.json")
-    result(book, "laptop", LAPTOP, 3, pool / "again.json")
-    result(book, "gpu", LAPTOP, 4, pool / "other_profile.json")
-    result(book, "laptop", LAPTOP, 5, pool / "twin.json")
-    run = results.load(pool / "twin.json")
-    for claim in run["claims"]:
-        claim["data"] = "twin"  # a stand-in for the data replicates nothing
-    results.save(run, pool / "twin.json")
-    (row,) = rows(pages.generated(book)["book/scoreboard.md"], "one-1")
-    assert row[-1] == "5 seeds, real; replicated 2 of 3"
-
-
 def test_status_shows_the_stored_run_and_this_machines(book):
     metric = {"values": [1.0], "unit": "", "mean": 1.0, "kind": "exact", "rtol": 0.0, "on": "test"}
     stored = {"a": metric, "b": metric}
@@ -166,6 +148,14 @@ def test_status_shows_the_stored_run_and_this_machines(book):
     assert [row[1] for row in found] == ["smoke", "laptop", "gpu"]
     assert found[0][3:] == ["13 min", "900 MiB", "A machine", "8 s", "1 of 2 agree"]
     assert found[1][2:] == ["missing", "", "", "", "", ""]
+
+
+def test_links_to_chapters_that_are_not_in_the_contents_become_text(book):
+    (book.root / "book/intro.md").write_text("See [Filters](notebooks/filters.ipynb).")
+    (book.root / "_toc.yml").write_text("chapters:\n  # - file: book/notebooks/filters\n")
+    found = pages.generated(book)
+    assert found["book/intro.md"] == "See Filters."
+    assert rows(found["book/status.md"], "Filters") and "](notebooks/" not in str(found)
 
 
 def test_memory_names_that_of_the_gpu():

@@ -1,5 +1,6 @@
-"""The generated pages of the site, as Markdown."""
+"""The pages of the site around the chapters, as Markdown."""
 
+import re
 from itertools import groupby
 from typing import Any
 
@@ -8,27 +9,42 @@ from pybtex.exceptions import PybtexError  # type: ignore[import-untyped]
 from pybtex.plugin import find_plugin  # type: ignore[import-untyped]
 
 from medbook import results
+from medbook._book import slots
 from medbook._book.compare import compare
 from medbook._book.markdown import duration, link, table
 from medbook._book.project import Chapter, Project
 from medbook._book.scoreboard import States, scoreboard
 from medbook._book.state import state
+from medbook._book.teaching import listed
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 
+TO_CHAPTER = re.compile(r"\[([^\]]*)\]\((?:book/)?notebooks/(\w+)\.ipynb\)")
+
 
 def generated(project: Project) -> dict[str, str]:
-    """The generated pages of the site: path in the checkout -> Markdown."""
+    """Every page of the site that is no notebook: path in the checkout -> Markdown."""
     states = {
         (chapter.id, profile): state(project, chapter, profile)
         for chapter in project.chapters()
         for profile in PROFILES
     }
-    return {
+    pages = slots.filled(project) | {
         "book/scoreboard.md": scoreboard(project, states),
         "book/status.md": status(project, states),
         "book/references.md": references(project),
     }
+    chapters = listed(project)
+    return {name: _only_links_to(chapters, text) for name, text in pages.items()}
+
+
+def _only_links_to(chapters: set[str], markdown: str) -> str:
+    """A page of a fork that leaves chapters out: links to these become plain text.
+
+    >>> _only_links_to({"a"}, "[A](notebooks/a.ipynb), [B](notebooks/b.ipynb)")
+    '[A](notebooks/a.ipynb), B'
+    """
+    return TO_CHAPTER.sub(lambda link: link[0] if link[2] in chapters else link[1], markdown)
 
 
 def status(project: Project, states: States) -> str:
@@ -44,16 +60,13 @@ def status(project: Project, states: States) -> str:
         for chapter in project.chapters()
         for profile in PROFILES
     ]
-    return "\n\n".join(
-        [
-            "# Status",
-            "What is stored for each chapter, and what this machine got. `current`: measured with "
-            "this source. `checked by smoke`: the source changed since, the smoke numbers did not. "
-            "`stale`: to be run again. `missing`: not run yet. *Here* is the machine that built "
-            "this page; its numbers are compared as [How to verify](verify.md) explains.",
-            table(head, rows),
-        ]
-    ) + "\n"
+    text = (
+        "What is stored for each chapter, and what this machine got. `current`: measured with "
+        "this source. `checked by smoke`: the source changed since, the smoke numbers did not. "
+        "`stale`: to be run again. `missing`: not run yet. *Here* is the machine that built "
+        "this page; its numbers are compared as [How to verify](verify.md) explains."
+    )
+    return "\n\n".join(["# Status", text, table(head, rows)]) + "\n"
 
 
 def _status_row(project: Project, chapter: Chapter, profile: str, state: str) -> list[str]:

@@ -1,0 +1,176 @@
+"""Data cards: what is known about each data set, with a picture of its twin."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from medbook import plots
+from medbook._book import records
+from medbook._book.markdown import link, table
+from medbook._book.project import Chapter, Project
+from medbook.data import REGISTRY, Info, twins
+from medbook.data.registry import File
+from medbook.errors import MedbookError
+
+FILE = "datasets.yml"
+TEXTS = ("name", "image", "split_by", "people", "artefacts", "labels", "twin")
+FIELDS = dict.fromkeys(TEXTS, str) | {"splits": dict}
+SIZE, DPI = 28, 60  # of the pictures: every set but MedNIST has this size
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `book/datasets.yml` adds to the registry; `splits` holds numbers of images."""
+
+    name: str
+    image: str
+    splits: dict[str, int]
+    split_by: str
+    people: str
+    artefacts: str
+    labels: str
+    twin: str
+
+
+def load(project: Project) -> dict[str, Facts]:
+    """The facts of every data set of the registry, by name and in alphabetical order.
+
+    Raises:
+        MedbookError: the file is not as it must be; file and line are named.
+    """
+    root = records.read(project.root / "book" / FILE)
+    facts: dict[str, Facts] = {}
+    for entry in records.entries(root, "sets", FIELDS, FILE):
+        name, where = entry["name"], f"{FILE}:{entry.line}"
+        if name not in REGISTRY or name in facts:
+            what = "stands here twice" if name in facts else "is not in the registry"
+            raise MedbookError(f"{where}: data set {name} {what}")
+        if list(entry["splits"]) != ["train", "val", "test"]:
+            raise MedbookError(f"{where}: `splits` must be train, val and test")
+        facts[name] = Facts(**entry)
+    if missing := sorted(REGISTRY.keys() - facts.keys()):
+        raise MedbookError(f"{FILE}: data sets of the registry are missing: {', '.join(missing)}")
+    return {name: facts[name] for name in sorted(facts)}
+
+
+def overview(project: Project) -> str:
+    """A row for each data set."""
+    head = ["data set", "licence", "images", "classes", "unit", "not together with", "chapters"]
+    chapters = project.chapters()
+    rows = [
+        [
+            link(title(info), f"#{name}"), info.licence, f"{sum(facts.splits.values()):,}",
+            len(info.classes), info.unit, ", ".join(overlaps(info)) or "none known",
+            ", ".join(_users(chapters, name)),
+        ]
+        for name, facts in load(project).items()
+        if (info := REGISTRY[name])
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def cards(project: Project) -> str:
+    """A section for each data set; its anchor is the name that `medbook.data.load` takes."""
+    chapters = project.chapters()
+    return "\n\n".join(
+        _card(facts, REGISTRY[name], _users(chapters, name))
+        for name, facts in load(project).items()
+    )
+
+
+def title(info: Info) -> str:
+    """The data set as its publishers write it.
+
+    >>> title(REGISTRY["pneumoniamnist"])
+    'PneumoniaMNIST'
+    """
+    return info.credit.split(":")[0]
+
+
+def overlaps(info: Info) -> dict[str, str]:
+    """The other data sets of the registry that may hold the same images, and from which source.
+
+    >>> overlaps(REGISTRY["organamnist"])
+    {'organcmnist': 'LiTS', 'organsmnist': 'LiTS'}
+    """
+    return {
+        other.name: ", ".join(sorted(shared))
+        for other in REGISTRY.values()
+        if other is not info and (shared := info.collections & other.collections)
+    }
+
+
+def _users(chapters: list[Chapter], name: str) -> list[str]:
+    return [
+        link(chapter.meta["title"].split(":")[0], f"notebooks/{chapter.id}.ipynb")
+        for chapter in chapters
+        if name in chapter.meta["data"]
+    ]
+
+
+def _card(facts: Facts, info: Info, users: list[str]) -> str:
+    splits = ", ".join(f"{n:,} {split}" for split, n in facts.splits.items())
+    shared = "; ".join(f"{name} (both from {source})" for name, source in overlaps(info).items())
+    known = {
+        "Name in code": f"`{info.name}`",
+        "Licence": info.licence,
+        "Origin": info.origin,
+        "One image": facts.image,
+        "Channels": f"{info.channels} ({'grey' if info.channels == 1 else 'colour'})",
+        "Independent unit": info.unit,
+        "Images": splits,
+        "Split by": facts.split_by,
+        "Not together with": shared or "no overlap known",
+        "People": facts.people,
+        "Artefacts": facts.artefacts,
+        "Labels": facts.labels,
+        "Used in": ", ".join(users) or "no chapter yet",
+        "Twin": f"{facts.twin}; {sum(twins.COUNTS.values())} images, no patient's",
+    }
+    return "\n\n".join([
+        f"({info.name})=\n## {title(info)}",
+        "\n".join(f"- **{what}:** {words}" for what, words in known.items()),
+        _strip(info.name),
+        "Classes:",
+        _classes(info),
+        "Files:",
+        _files(info),
+        f"Credit line to copy:\n\n```text\n{info.credit}\n```",
+    ])  # fmt: skip
+
+
+def _classes(info: Info) -> str:
+    """The classes; shares are rounded to whole percent, as the registry holds them."""
+    whole = sum(info.shares)
+    rows = [
+        [label, name, f"{100 * share / whole:.0f} %"]
+        for label, (name, share) in enumerate(zip(info.classes, info.shares, strict=True))
+    ]
+    return table(["label", "class", "share, about"], rows)
+
+
+def _files(info: Info) -> str:
+    rows = [
+        [f"{size} px", f"`{file.path}`", f"`{file.digest}`", _mirrors(file)]
+        for size, file in info.files.items()
+    ]
+    return table(["size", "file in the data folder", "hash", "download"], rows)
+
+
+def _mirrors(file: File) -> str:
+    links = [link(f"mirror {n}", url) for n, url in enumerate(file.urls, 1)]
+    return ", ".join(links) or "no public mirror: without the file the twin is used"
+
+
+@cache  # the twin of a set is the same on every call
+def _strip(name: str) -> str:
+    """One twin image of each class, side by side, as an HTML figure."""
+    info = REGISTRY[name]
+    images, labels = twins.make(info, SIZE)["test"]
+    first = [int(np.flatnonzero(labels == label)[0]) for label in range(len(info.classes))]
+    figure = plots.image_grid(images[first], titles=[str(label) for label in range(len(first))])
+    named = ", ".join(f"{label} {words}" for label, words in enumerate(info.classes))
+    alt = f"{len(first)} small generated pictures in a row, one for each class: {named}."
+    caption = f"Twin of {title(info)}: a generated picture of each label. Not a picture of anybody."
+    return plots.card(plots.data_uri(figure, DPI), alt, caption)
