@@ -9,7 +9,7 @@ from book_fixtures import CLEAN, Book
 from rich.console import Console
 
 from medbook import paths
-from medbook._book import execute, publish, verify
+from medbook._book import execute, plan, publish, verify
 
 SOURCES = paths.PACKAGE
 
@@ -32,7 +32,7 @@ def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(paths, "PACKAGE", home / "medbook")
         chapters = made.project.chapters()
         for profile in ("smoke", "laptop"):
-            outcomes = execute.run(execute.make_plan(made.project, profile), chapters, Console())
+            outcomes = execute.run([plan.make_plan(made.project, profile)], chapters, Console())
             assert [str(outcome.failure) for outcome in outcomes if outcome.failure] == []
         publish.publish(made.project, chapters[0], "laptop")
         publish.publish(made.project, chapters[0], "smoke")

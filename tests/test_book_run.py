@@ -8,16 +8,19 @@ import time
 from functools import partial
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from book_fixtures import BROKEN, CLAIMING, KILLED, Book, quick
 from rich.console import Console
 
-from medbook import paths, results
-from medbook._book import execute
+from medbook import paths, results, session
+from medbook._book import execute, lock
 from medbook._book.execute import Outcome
 from medbook._book.failure import title_of
-from medbook._book.project import Project
+from medbook._book.job import environment
+from medbook._book.local import jobs_here
+from medbook._book.plan import load_run, make_plan, make_plans, outdated
 from medbook.errors import MedbookError
 
 COMMAND = [sys.executable, "-c", "from medbook._book.cli import main; main()"]
@@ -25,8 +28,9 @@ NO_FINISH = "\n# %%\nprint('no results')\n"
 
 
 def run(book: Book, *names: str, jobs: int = 2, force: bool = False) -> dict[str, Outcome]:
-    plan = execute.make_plan(book.project, "smoke", jobs=jobs)
-    outcomes = execute.run(plan, book.project.select(list(names)), Console(), force=force)
+    plan = make_plan(book.project, "smoke")
+    chapters = book.project.select(list(names))
+    outcomes = execute.run([plan], chapters, Console(), jobs=jobs, force=force)
     return {outcome.chapter.id: outcome for outcome in outcomes}
 
 
@@ -84,10 +88,10 @@ def test_up_to_date_chapters_are_skipped(book: Book) -> None:
     assert written.stat().st_mtime_ns == before
     book.edit("chapters/trust/one.py", "# %%\nresults", "# %%\n# a comment\nresults")
     assert run(book)["one"].state == "up to date"
-    plan = execute.make_plan(book.project, "smoke")
+    plan = make_plan(book.project, "smoke")
     book.edit("chapters/trust/one.py", '"seconds": 0.1', '"seconds": 0.2')
     [chapter] = book.project.chapters()
-    assert execute.outdated(plan, chapter) == ["chapters/trust/one.py cell 3"]
+    assert outdated(plan, chapter) == ["chapters/trust/one.py cell 3"]
     assert run(book)["one"].state == "ran"
     assert results.load(written)["seconds"] == 0.2
     assert not (book.project.build / "scratch").exists() or not any(
@@ -108,31 +112,123 @@ def test_a_claim_without_a_value_and_a_value_without_a_claim_are_named(book: Boo
     assert "'foreign-9' is not in systems.yml" in foreign
 
 
-@pytest.mark.slow
-def test_an_interrupted_run_leaves_nothing_half_and_goes_on(book: Book) -> None:
-    wait = book.root / "wait"
-    wait.touch()
+def waiting_run(book: Book) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """`medbook run` in the middle of its second chapter, and the processes that it started."""
     book.add("a_first", quick("a_first"))
-    book.add("b_second", quick("b_second", wait=str(wait)))
-    out = book.project.run_folder("smoke")
+    book.add("b_second", quick("b_second", wait=str(book.root / "wait")))
+    begin = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])\n"
+        f"Path({str(book.root / 'begun')!r}).touch()\nwhile"
+    )
+    book.edit("chapters/trust/b_second.py", "while", begin)
+    (book.root / "wait").touch()
     process = subprocess.Popen(
         [*COMMAND, "run", "--profile", "smoke", "--jobs", "1"],
         cwd=book.root, env=os.environ | {"PYTHONPATH": str(paths.PACKAGE.parent)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # if it is ignored here
     )  # fmt: skip
-    until((out / "b_second.partial.ipynb").exists)
+    until((book.root / "begun").exists)
     children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 3  # papermill, the kernel, and what the chapter has started
+    return process, children
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_leaves_nothing_half_and_goes_on(book: Book) -> None:
+    process, children = waiting_run(book)
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 130
     assert messages.startswith("interrupted") and "Traceback" not in messages
     assert psutil.wait_procs(children, timeout=20)[1] == []  # no kernel is left behind
-    assert {"a_first.ipynb", "a_first.smoke.json"} <= files(book)
-    assert not {"b_second.ipynb", "b_second.smoke.json"} & files(book)
-    wait.unlink()
+    assert files(book) == {"a_first.ipynb", "a_first.smoke.json"}
+    (book.root / "wait").unlink()
     states = {name: outcome.state for name, outcome in run(book).items()}
     assert states == {"a_first": "up to date", "b_second": "ran"}
+
+
+@pytest.mark.slow
+def test_a_killed_run_takes_its_kernels_with_it_and_gives_the_lock_back(book: Book) -> None:
+    process, children = waiting_run(book)
+    with pytest.raises(MedbookError, match=r"another run is writing into .*run/smoke: wait"):
+        run(book, "b_second")
+    assert run(book, "a_first")["a_first"].state == "up to date"  # reading needs no lock
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    (book.root / "wait").unlink()
+    assert run(book, "b_second")["b_second"].state == "ran"
+    assert not any((book.project.build / "scratch").iterdir())
+
+
+def test_two_runs_may_write_into_different_folders(book: Book) -> None:
+    one, two = make_plans(book.project, "smoke", [1, 2], None)
+    with lock.writing([one]), lock.writing([two]), pytest.raises(MedbookError, match="smoke-seed2"):
+        lock.writing([two, one]).__enter__()
+    with lock.writing([one, two]):
+        pass
+
+
+@pytest.mark.slow
+def test_the_runs_of_several_seeds_lie_side_by_side(book: Book) -> None:
+    book.add("one", quick("one"))
+    plans = make_plans(book.project, "smoke", [0, 4, 4], book.root / "pool")
+    outcomes = execute.run(plans, book.project.chapters(), Console())
+    assert [(o.name, o.state) for o in outcomes] == [("one", "ran"), ("one (seed 4)", "ran")]
+    for seed, folder in [(0, "smoke"), (4, "smoke-seed4")]:
+        assert results.load(book.root / "pool" / folder / "one.smoke.json")["seed"] == seed
+    outcomes = execute.run(plans, book.project.chapters(), Console())
+    assert {outcome.state for outcome in outcomes} == {"up to date"}
+
+
+@pytest.mark.slow
+def test_a_forced_run_that_fails_leaves_no_results(book: Book) -> None:
+    book.add("one", quick("one"))
+    run(book)
+    book.edit("chapters/trust/one.py", "text = json", "raise SystemError\ntext = json")
+    assert run(book)["one"].state == "failed"
+    assert files(book) == {"one.ipynb", "one.failed.ipynb"}
+
+
+def test_other_versions_or_another_device_make_a_run_outdated(
+    published: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [chapter] = published.project.chapters()
+    plan = make_plan(published.project, "smoke")
+    assert outdated(plan, chapter) == []
+    here = session.environment(session.torch.device("cpu"))
+    monkeypatch.setattr(session, "environment", lambda device: here | {"torch": "9.9", "new": "1"})
+    assert outdated(plan, chapter) == [f"torch ({here['torch']} then, 9.9 now)"]
+    rewrite(plan, chapter, cluster=True)  # what other machines measured cannot be judged here
+    assert outdated(plan, chapter) == []
+
+
+def rewrite(plan, chapter, **changed) -> None:
+    """Change stored results as a run would write them."""
+    stored, notebook = load_run(plan, chapter)
+    execute._store(plan, chapter, stored | changed, nbformat.writes(notebook))
+
+
+def test_results_and_notebook_of_two_runs_are_not_taken_together(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    plan = make_plan(published.project, "smoke")
+    stored = results.load(plan.results(chapter))
+    results.save(stored | {"seconds": 99.0}, plan.results(chapter))
+    assert outdated(plan, chapter) == ["the notebook is of another run"]
+
+
+@pytest.mark.slow
+def test_sources_that_change_while_a_run_begins_are_noticed(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.add("one", quick("one"))
+    hashed = execute.keys.key_before(book.project, book.project.chapters()[0], "smoke", 0)
+    key = hashed | {"modules": hashed["modules"] | {"medbook/stats.py": "0" * 12}}
+    monkeypatch.setattr(execute.keys, "key_before", lambda *_: key)
+    failure = str(run(book)["one"].failure)
+    assert "is not that of the run (medbook/stats.py differ)" in failure
 
 
 def until(condition, seconds: float = 60) -> None:
@@ -142,33 +238,40 @@ def until(condition, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def test_the_kernel_gets_this_interpreter_and_writes_below_the_build_folder(book: Book) -> None:
-    env = execute.environment(book.project, "smoke", Path("out"), 2, {"MORE": "1"})
-    assert env["MEDBOOK_ROOT"] == str(book.root) and env["MORE"] == "1"
+def test_the_kernel_gets_this_interpreter_and_writes_below_the_build_folder(tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    env = environment(tmp_path, build, Path("out"), "smoke", 3, {"MORE": "1"})
+    assert env["MEDBOOK_ROOT"] == str(tmp_path) and env["MORE"] == "1"
     assert env["MEDBOOK_OUT"] == "out" and env["OMP_NUM_THREADS"] == "1"
+    assert env["MEDBOOK_THREADS"] == "3"
     for name in ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_PATH", "JUPYTER_RUNTIME_DIR"):
-        assert Path(env[name]).is_relative_to(book.project.build)
-    spec = Path(env["JUPYTER_PATH"]) / "kernels/python3/kernel.json"
-    assert sys.executable in spec.read_text()
+        assert Path(env[name]).is_relative_to(build)
+    [kernel] = build.rglob("kernel.json")
+    assert sys.executable in kernel.read_text()
 
 
-def test_threads_are_shared_and_permutation_is_not_inherited(
-    book: Book, monkeypatch: pytest.MonkeyPatch
+def test_a_run_inherits_neither_a_permutation_nor_what_dask_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MEDBOOK_THREADS", "8")
     monkeypatch.setenv("MEDBOOK_PERMUTE_TEST", "1")
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    env = execute.environment(book.project, "laptop", Path("out"), 3, {})
-    assert env["MEDBOOK_THREADS"] == "2"
-    assert "MEDBOOK_PERMUTE_TEST" not in env and "OMP_NUM_THREADS" not in env
-    assert execute.make_plan(book.project, "smoke").jobs == 8
-    assert execute.make_plan(book.project, "laptop").jobs == 1
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    env = environment(tmp_path, tmp_path, Path("out"), "laptop", 2, {})
+    unwanted = {"MEDBOOK_PERMUTE_TEST", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"}
+    assert not unwanted & env.keys() and env["MEDBOOK_THREADS"] == "2"
+
+
+def test_jobs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDBOOK_THREADS", "8")
+    assert jobs_here("smoke", None) == 8
+    assert jobs_here("laptop", None) == jobs_here("gpu", None) == 1
+    assert jobs_here("laptop", 3) == 3
 
 
 @pytest.mark.parametrize(("profile", "jobs"), [("smoke", -1), ("gpu", 2)])
-def test_impossible_jobs_are_refused(book: Book, profile: str, jobs: int) -> None:
+def test_impossible_jobs_are_refused(profile: str, jobs: int) -> None:
     with pytest.raises(MedbookError, match="jobs is"):
-        execute.make_plan(book.project, profile, jobs=jobs)
+        jobs_here(profile, jobs)
 
 
 def test_a_cell_of_comments_has_a_title() -> None:
@@ -180,5 +283,5 @@ def test_a_relative_data_folder_is_found_by_the_kernel(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEDBOOK_DATA", "some/data")
-    found = execute.environment(Project(tmp_path), "smoke", tmp_path, 1, {})
+    found = environment(tmp_path, tmp_path, tmp_path, "smoke", 1, {})
     assert found["MEDBOOK_DATA"] == str(tmp_path / "some/data")

@@ -11,6 +11,7 @@ from rich.console import Console
 from medbook import results
 from medbook._book import execute, verify
 from medbook._book.keys import code_cells
+from medbook._book.plan import make_plan, outdated
 from medbook._book.publish import publish
 from medbook._book.sound import unsound
 from medbook._book.state import judge, state
@@ -60,7 +61,7 @@ def test_one_digit_in_a_stored_result_is_named(published: Book) -> None:
     value = content["metrics"]["accuracy"]["values"][0]
     published.edit(SMOKE, f"    {value},", f"    {value + 0.1},")
     failures = check(published).failures
-    assert f"{SMOKE}: changed after it was measured (digest differs)" in failures
+    assert any(f.startswith(f"{SMOKE}: changed after it was measured") for f in failures)
     assert any(f.startswith(f"{SMOKE}: metrics/accuracy: mean") for f in failures)
 
 
@@ -136,14 +137,14 @@ def test_a_changed_helper_makes_the_key_stale(published: Book) -> None:
     assert found.name == "stale"
     assert found.reasons[0] == "medbook/stats.py"
     assert "run `medbook run clean --profile smoke`" in found.reasons[1]
-    plan = execute.make_plan(published.project, "laptop")
-    assert execute.outdated(plan, chapter) == ["medbook/stats.py"]
+    plan = make_plan(published.project, "laptop")
+    assert outdated(plan, chapter) == ["medbook/stats.py"]
 
 
 def test_equal_smoke_numbers_keep_a_changed_laptop_result(published: Book) -> None:
     [chapter] = published.project.chapters()
     published.edit("../medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
-    execute.run(execute.make_plan(published.project, "smoke"), [chapter], Console())
+    execute.run([make_plan(published.project, "smoke")], [chapter], Console())
     found = judge(published.project, chapter, "laptop")
     assert found == ("checked by smoke", ["medbook/stats.py"])
     assert judge(published.project, chapter, "smoke") == found

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
 from medbook._book.keys import code_cells, source_name
-from medbook._book.project import Chapter
+from medbook._book.project import Chapter, read_notebook
+from medbook.errors import MedbookError
 
 CELL_SECONDS = 3600  # unless the front matter says `timeout:`
+DIED = "the kernel died, twice: out of memory? Close programs, or take a smaller profile"
 ANSI = re.compile(r"(?:\x1b|#x1B)\[[0-9;]*m")  # the second is how a JUnit file writes the first
 LINE_IN_CELL = re.compile(r"Cell In\[\d+\], line (\d+)")
 
@@ -33,7 +34,7 @@ class Failure:
 
 def cell_seconds(chapter: Chapter) -> int:
     """How long one cell of a chapter may take."""
-    return int(chapter.meta.get("timeout", CELL_SECONDS))
+    return chapter.meta.get("timeout", CELL_SECONDS)
 
 
 def find_failure(chapter: Chapter, notebook: Path, log: Sequence[str], died: bool) -> Failure:
@@ -45,8 +46,11 @@ def find_failure(chapter: Chapter, notebook: Path, log: Sequence[str], died: boo
         log: last lines of papermill.
         died: the kernel died.
     """
-    cell = _last_started(nbformat.read(notebook, 4)) if notebook.exists() else None
-    reason = "the kernel died, twice (out of memory?)" if died else _last_error(log)
+    try:
+        cell = _last_started(read_notebook(notebook))
+    except (OSError, MedbookError):  # papermill did not come so far, or the disk was full
+        cell = None
+    reason = DIED if died else _last_error(log)
     if cell is None:
         return Failure(source_name(chapter), None, "", reason)
     number, node = cell

@@ -7,8 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from medbook import results
+from medbook._book import replications
 from medbook._book.markdown import link, table, title
 from medbook._book.project import Project
+from medbook._book.replications import Pool
 from medbook.claims import Claim, System, load_systems
 from medbook.profiles import PROFILES
 from medbook.stats import LEVEL, VERDICTS
@@ -54,7 +56,7 @@ def scoreboard(project: Project, states: States) -> str:
     """
     systems = systems_of(project)
     stored = stored_of(project)
-    runs = _replications(project)
+    pool = replications.collect(project, stored)
     blocks = [
         "# Scoreboard",
         "Every claim that was tested and every system of the book, from the stored results. "
@@ -65,10 +67,10 @@ def scoreboard(project: Project, states: States) -> str:
     ]
     for system in systems:
         if findings := list(findings_of(system, stored)):
-            claims = _claims_table(system, findings, runs)
+            claims = _claims_table(system, findings, pool)
             blocks += [f"### {system.title}", _standing(project, system, states), claims]
     blocks += ["## Systems", *_overview(project, systems, stored)]
-    blocks += ["## What chance alone would give", _chance(systems, stored)]
+    blocks += ["## What chance alone would give", _chance(systems, stored, pool)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -101,7 +103,7 @@ def _standing(project: Project, system: System, states: States) -> str:
     return f"Chapter: {'; '.join([where, *old])}."
 
 
-def _claims_table(system: System, findings: list[Finding], runs: list[results.Results]) -> str:
+def _claims_table(system: System, findings: list[Finding], pool: Pool) -> str:
     head = ["claim", "paper", "profile", "verdict", "effect", "margin", "from"]
     rows = []
     for claim in system.claims:
@@ -111,7 +113,7 @@ def _claims_table(system: System, findings: list[Finding], runs: list[results.Re
             rows.append([*first, claim.profile, "not tested", "", claim.margin, ""])
         for f in decided:
             effect = _effect(f.measured)
-            rows.append([*first, f.profile, f.verdict, effect, claim.margin, _evidence(f, runs)])
+            rows.append([*first, f.profile, f.verdict, effect, claim.margin, _evidence(f, pool)])
     return table(head, rows)
 
 
@@ -127,24 +129,16 @@ def _effect(measured: dict[str, Any]) -> str:
     return f"{measured['effect']:+.3g} [{lower}, {upper}]"
 
 
-def _evidence(finding: Finding, runs: list[results.Results]) -> str:
+def _evidence(finding: Finding, pool: Pool) -> str:
     """Seeds, kind of data, and how many runs of other seeds came to the same verdict."""
-    verdicts = {
-        run["seed"]: claim["verdict"]
-        for run in runs
-        if run["profile"] == finding.profile and run["seed"] != finding.seed
-        for claim in run["claims"]
-        if claim["id"] == finding.claim.id
-        and claim["hash"] == finding.claim.hash
-        and claim["data"] == finding.measured["data"]
-    }
+    verdicts = pool.verdicts(finding.profile, finding.measured) if finding.current else []
     n, kind = finding.measured["n"], finding.measured["data"]
-    same = sum(verdict == finding.verdict for verdict in verdicts.values())
+    same = verdicts.count(finding.verdict)
     replicated = f"; replicated {same} of {len(verdicts)}" if verdicts else ""
     return f"{n} {'seed' if n == 1 else 'seeds'}, {kind}{replicated}"
 
 
-def _chance(systems: list[System], stored: Stored) -> str:
+def _chance(systems: list[System], stored: Stored, pool: Pool) -> str:
     counted = [t for s in systems for t in findings_of(s, stored) if t.counts]
     found = sum(t.verdict == "reproduced" for t in counted)
     return (
@@ -152,8 +146,9 @@ def _chance(systems: list[System], stored: Stored) -> str:
         "If no claim were true, each would say so with a probability of at most "
         f"{100 * FALSE_RATE:.1f} %: up to {FALSE_RATE * len(counted):.2f} false `reproduced` are "
         "to be expected by chance alone.\n\n"
-        "*Replicated k of n*: n further runs with other base seeds are stored under "
-        "`replications/`, and k of them came to the same verdict."
+        "*Replicated k of n*: n further runs of the same code with other base seeds are stored "
+        "under `replications/`, and k of them came to the same verdict. "
+        f"[How to add one](scale.md). {pool.summary()}"
     )
 
 
@@ -170,10 +165,6 @@ def stored_of(project: Project) -> Stored:
         for profile in PROFILES
         if (path := project.published(chapter.id, profile)).exists()
     }
-
-
-def _replications(project: Project) -> list[results.Results]:
-    return [results.load(path) for path in sorted(project.root.glob("replications/**/*.json"))]
 
 
 def findings_of(system: System, stored: Stored) -> Iterator[Finding]:

@@ -5,12 +5,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import nbformat
-
 from medbook import claims, results, stats
 from medbook._book import keys
-from medbook._book.execute import mark
-from medbook._book.project import Chapter, Project
+from medbook._book.plan import mark
+from medbook._book.project import Chapter, Project, read_notebook
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 from medbook.results import Results
@@ -105,7 +103,7 @@ def _notebook(project: Project, chapter: Chapter, stored: Results) -> Iterator[s
     if not path.exists():
         yield f"{name}: missing: publish the chapter"
         return
-    notebook = nbformat.read(path, 4)
+    notebook = read_notebook(path)
     if notebook.metadata.get("medbook") != mark(stored):
         yield f"{name}: does not belong to the stored results: publish the chapter again"
     cells, sources = keys.code_cells(notebook), keys.code_cells(chapter.notebook())

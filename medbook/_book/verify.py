@@ -16,11 +16,13 @@ import nbformat
 from rich.console import Console
 from rich.table import Table
 
-from medbook import results
+from medbook import parallel, results
 from medbook._book import keys
 from medbook._book.compare import compare
-from medbook._book.execute import Plan, environment, make_plan, outdated, run
+from medbook._book.execute import run
 from medbook._book.failure import ANSI, cell_seconds, title_of
+from medbook._book.job import environment
+from medbook._book.plan import Plan, make_plan, outdated
 from medbook._book.project import SMOKE_BUDGET, Chapter, Project
 from medbook._book.sound import unsound
 from medbook._book.state import judge
@@ -169,7 +171,7 @@ def _run_those(
     plan: Plan, chapters: Sequence[Chapter], console: Console, report: Report
 ) -> list[Chapter]:
     """Run what is not up to date; the chapters that have results now."""
-    outcomes = run(plan, chapters, console)
+    outcomes = run([plan], chapters, console)
     failed = [str(o.failure) for o in outcomes if o.failure]
     report.failures += [text for text in failed if text not in report.failures]
     return [o.chapter for o in outcomes if not o.failure]
@@ -224,7 +226,10 @@ def _nbval(project: Project, chapter: Chapter, notebook: Path) -> list[str]:
             "--color=no", "-p", "no:cacheprovider",
         ],
         cwd=scratch,
-        env=environment(project, "smoke", scratch / "out", 1, {"PYTEST_ADDOPTS": ""}),
+        env=environment(
+            project.root, project.build, scratch / "out", "smoke", parallel.threads(),
+            {"PYTEST_ADDOPTS": ""},
+        ),
         stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
     )  # fmt: skip
     failures = _failed_cells(notebook, report) if report.exists() else []

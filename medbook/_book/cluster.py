@@ -1,0 +1,150 @@
+"""Jobs on a Dask cluster: any machines whose workers have the same medbook."""
+
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import distributed
+from distributed.versions import VersionMismatchWarning
+from rich.console import Console
+
+from medbook import parallel
+from medbook._book.job import Ended, Job, Lifeline, Report, execute
+from medbook._book.local import Submit
+from medbook.errors import MedbookError
+
+CONNECT_SECONDS = 10
+LOOK_SECONDS = 1  # how soon a worker notices that nobody waits for a job any more
+GPU = {"GPU": 1}  # the resource that a worker with a free GPU offers
+
+
+@contextmanager
+def workers_of(address: str, profile: str, console: Console) -> Iterator[Submit]:
+    """A place for jobs: the workers of a cluster.
+
+    A job whose worker dies is given to another one; only this process writes results, so nothing
+    is there twice.
+
+    Args:
+        address: of the scheduler, `tcp://host:8786`.
+        profile: at gpu a job waits for a worker with the resource GPU.
+        console: told if no worker can take the jobs yet.
+
+    Yields:
+        a function that submits a job. The cluster gives up jobs that are open when the block ends.
+
+    Raises:
+        MedbookError: there is no scheduler, or it runs another version of distributed.
+    """
+    resources = GPU if profile == "gpu" else {}
+    reports: dict[str, Report] = {}
+    with _connected(address) as client:
+        _note_missing_workers(client, resources, console)
+        topic = f"medbook-{uuid4()}"
+        client.subscribe_topic(topic, lambda event: reports[event[1][0]](event[1][1]))
+
+        def submit(job: Job, report: Report) -> Future[Ended]:
+            reports[job.name] = report
+            key = f"{job.name}-{topic}"
+            return _concurrent(
+                client.submit(_execute_on_worker, job, topic, key=key, resources=resources)
+            )
+
+        yield submit
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[distributed.Client]:
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # else tracebacks
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)  # told below, in one line
+            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise MedbookError(
+            f"no Dask scheduler answers at {address} ({type(error).__name__}): "
+            "start one with `dask scheduler` and give its address, tcp://host:8786"
+        ) from None
+    with client:
+        _check_versions(client)
+        yield client
+
+
+def _check_versions(client: distributed.Client) -> None:
+    """Processes with different versions of distributed may misunderstand each other."""
+    found = cast(dict[str, Any], client.get_versions())
+    for who, versions in {"scheduler": found["scheduler"], **found["workers"]}.items():
+        if (other := versions["packages"]["distributed"]) != distributed.__version__:
+            raise MedbookError(
+                f"{who} runs distributed {other}, this process {distributed.__version__}: "
+                "install the same version everywhere (ci/lock.txt)"
+            )
+
+
+def _note_missing_workers(
+    client: distributed.Client, resources: dict[str, int], console: Console
+) -> None:
+    """Workers may come later, so this is no error."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not any(resources.keys() <= worker["resources"].keys() for worker in workers):
+        wanted = "offers `--resources GPU=1`" if resources else "is connected"
+        console.print(f"[yellow]note:[/] waiting: no worker {wanted}", soft_wrap=True)
+
+
+def _concurrent(remote: distributed.Future) -> Future[Ended]:
+    """The same as a future of the standard library, its errors in plain words."""
+    future: Future[Ended] = Future()
+
+    def transfer(done: distributed.Future) -> None:
+        try:
+            future.set_result(done.result())
+        except MedbookError as error:
+            future.set_exception(error)
+        except Exception as error:
+            future.set_exception(MedbookError(_reason(error)))
+
+    remote.add_done_callback(transfer)
+    return future
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, distributed.KilledWorker):
+        return (
+            f"{error.allowed_failures + 1} workers died while they ran it, the last one at "
+            f"{error.last_worker.address} (out of memory?)"
+        )
+    if isinstance(error, distributed.CancelledError):
+        return "the cluster gave it up (scheduler stopped, or job cancelled)"
+    hint = ": is the same medbook installed there?" if isinstance(error, ImportError) else ""
+    return f"on the worker: {type(error).__name__}: {error}{hint}"
+
+
+def _execute_on_worker(job: Job, topic: str) -> Ended:
+    """Runs on a worker: its folder holds the caches, its CPU threads are shared by its jobs."""
+    worker = distributed.get_worker()
+    key = worker.get_current_task()
+    build = Path(worker.local_directory) / "medbook"
+    threads = max(1, parallel.threads() // worker.state.nthreads)
+    report = partial(_report, worker, topic, job.name)
+    with Lifeline() as lifeline:
+        threading.Thread(target=_cut_if_given_up, args=(worker, key, lifeline), daemon=True).start()
+        return execute(job, build, build / "scratch" / str(key), threads, lifeline, report)
+
+
+def _report(worker: distributed.Worker, topic: str, name: str, done: int) -> None:
+    worker.log_event(topic, [name, done])
+
+
+def _cut_if_given_up(worker: distributed.Worker, key: str, lifeline: Lifeline) -> None:
+    """End the job when the client has gone: Dask itself cannot stop a running function."""
+    while (task := worker.state.tasks.get(key)) and task.state == "executing":
+        time.sleep(LOOK_SECONDS)
+    lifeline.cut()

@@ -1,0 +1,32 @@
+"""One run at a time for a folder of results."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from filelock import FileLock, Timeout
+
+from medbook._book.plan import Plan
+from medbook.errors import MedbookError
+
+
+@contextmanager
+def writing(plans: Sequence[Plan]) -> Iterator[None]:
+    """Be the only run of this checkout that writes into the folders of these plans.
+
+    The system gives the locks back when the process ends, however it ends.
+
+    Raises:
+        MedbookError: another run writes into one of them.
+    """
+    with ExitStack() as held:
+        for plan in plans:
+            path = plan.project.build / "locks" / f"{plan.tag}.lock"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(FileLock(path, timeout=0))
+            except Timeout:
+                raise MedbookError(
+                    f"another run is writing into {plan.out}: "
+                    "wait for its end, or choose another folder with --out"
+                ) from None
+        yield

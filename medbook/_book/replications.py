@@ -1,0 +1,104 @@
+"""Runs of other base seeds that contributors stored under `replications/`."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from medbook import results
+from medbook._book.project import Project
+from medbook.errors import MedbookError
+from medbook.results import Results
+
+CODE = ("cells", "modules", "chapters")  # parts of the key; versions may be others
+NEEDED = {"chapter", "profile", "seed", "claims"}
+
+Stored = Mapping[tuple[str, str], Results]  # (chapter, profile) -> results
+
+
+@dataclass
+class Pool:
+    """Replications that count, and how many files do not, by reason."""
+
+    counted: list[Results] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def verdicts(self, profile: str, measured: Mapping[str, Any]) -> list[str]:
+        """What the replications of one stored claim came to.
+
+        Args:
+            profile: of the stored run.
+            measured: the claim as the stored run has it; same wording, same kind of data.
+        """
+        return [
+            claim["verdict"]
+            for run in self.counted
+            if run["profile"] == profile
+            for claim in run["claims"]
+            if _comparable(claim, measured)
+        ]
+
+    def summary(self) -> str:
+        """How many files were counted and left out, and why."""
+        if not self.counted and not self.left_out:
+            return "There is none yet."
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(self.left_out.items()))
+        left_out = f"; left out: {reasons}" if reasons else ""
+        return f"Files counted: {len(self.counted)}{left_out}."
+
+
+def collect(project: Project, stored: Stored) -> Pool:
+    """All files under `replications/`, sorted into those that count and those that do not.
+
+    Args:
+        project: the checkout.
+        stored: the book's own results.
+
+    Raises:
+        MedbookError: a file is damaged or no results file; it is named.
+    """
+    pool = Pool()
+    seen: set[tuple[str, str, int]] = set()
+    for path in sorted(project.root.glob("replications/**/*.json")):
+        run = _load(path.relative_to(project.root).as_posix(), project)
+        reason = _why_not(run, stored.get((run["chapter"], run["profile"])), seen)
+        if reason:
+            pool.left_out[reason] += 1
+        else:
+            seen.add(_identity(run))
+            pool.counted.append(run)
+    return pool
+
+
+def _load(name: str, project: Project) -> Results:
+    path = project.root / name
+    try:
+        run = results.load(path)
+    except MedbookError as error:
+        raise MedbookError(f"{name}: {str(error).removeprefix(f'{path.name}: ')}") from None
+    if missing := NEEDED - run.keys():
+        raise MedbookError(f"{name}: lacks {', '.join(sorted(missing))}: make it by `medbook run`")
+    return run
+
+
+def _why_not(run: Results, book: Results | None, seen: set[tuple[str, str, int]]) -> str | None:
+    """Why a run is no replication of the book's own one; None if it is."""
+    if book is None:
+        return "of a chapter or profile that the book has no result of"
+    if run["seed"] == book["seed"]:
+        return "from the base seed of the book"
+    if any(run.get("key", {}).get(part) != book.get("key", {}).get(part) for part in CODE):
+        return "of other code"
+    if not any(_comparable(mine, theirs) for mine in run["claims"] for theirs in book["claims"]):
+        return "of other claims or another kind of data"
+    if _identity(run) in seen:
+        return "from a seed that is counted already"
+    return None
+
+
+def _identity(run: Results) -> tuple[str, str, int]:
+    return run["chapter"], run["profile"], run["seed"]
+
+
+def _comparable(claim: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(claim.get(part) == other.get(part) for part in ("id", "hash", "data"))

@@ -1,0 +1,115 @@
+"""Which runs under replications/ count on the scoreboard, and what it says of the others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from book_fixtures import Book
+
+from medbook import results
+from medbook._book import replications, scoreboard
+from medbook._book.replications import Pool
+from medbook.errors import MedbookError
+from medbook.profiles import PROFILES
+
+CODE = {"cells": ["c1"], "modules": {"medbook/stats.py": "m1"}, "chapters": {}}
+CLAIM = {
+    "id": "one-1", "hash": "h1", "data": "real", "verdict": "reproduced",
+    "effect": 0.3, "low": 0.1, "high": 0.5, "n": 5,
+}  # fmt: skip
+
+
+def a_run(seed: int, claim: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
+    run = {
+        "schema": 1, "chapter": "one", "profile": "laptop", "seed": seed, "environment": {},
+        "key": {"lock": "l", **CODE}, "claims": [CLAIM | (claim or {})], "metrics": {},
+    }  # fmt: skip
+    return run | changed
+
+
+def collect(tmp_path: Path, *runs: dict[str, Any]) -> Pool:
+    """What a book with one laptop result, of seed 0, makes of these replications."""
+    book = Book(tmp_path)
+    for number, run in enumerate(runs):
+        results.save(run, book.root / f"replications/{number:02d}.json")
+    return replications.collect(book.project, {("one", "laptop"): a_run(0)})
+
+
+def test_other_seeds_of_the_same_code_count_whatever_they_found(tmp_path: Path) -> None:
+    other_versions = {"key": {"lock": "another", **CODE}}
+    pool = collect(
+        tmp_path, a_run(1), a_run(2, {"verdict": "opposite"}), a_run(3, **other_versions)
+    )
+    assert pool.verdicts("laptop", CLAIM) == ["reproduced", "opposite", "reproduced"]
+    assert pool.verdicts("gpu", CLAIM) == []
+    assert pool.verdicts("laptop", CLAIM | {"hash": "h2"}) == []
+    assert pool.summary() == "Files counted: 3."
+
+
+OTHER_CODE = [
+    {"key": {**CODE, part: changed}}
+    for part, changed in [
+        ("cells", ["c2"]), ("modules", {"medbook/stats.py": "m2"}), ("chapters", {"x": "y"}),
+    ]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (a_run(0), "from the base seed of the book"),
+        (a_run(1, profile="gpu"), "of a chapter or profile that the book has no result of"),
+        (a_run(1, chapter="two"), "of a chapter or profile that the book has no result of"),
+        *((a_run(1, **other), "of other code") for other in [*OTHER_CODE, {"key": {}}]),
+        (a_run(1, {"hash": "h2"}), "of other claims or another kind of data"),
+        (a_run(1, {"data": "twin"}), "of other claims or another kind of data"),
+    ],
+)
+def test_what_is_no_replication_is_left_out_with_its_reason(
+    tmp_path: Path, run: dict[str, Any], reason: str
+) -> None:
+    pool = collect(tmp_path, run, a_run(9))
+    assert pool.verdicts("laptop", CLAIM) == ["reproduced"]
+    assert pool.summary() == f"Files counted: 1; left out: 1 {reason}."
+
+
+def test_a_seed_counts_once(tmp_path: Path) -> None:
+    pool = collect(tmp_path, a_run(1), a_run(1, {"verdict": "opposite"}), a_run(2))
+    assert pool.verdicts("laptop", CLAIM) == ["reproduced", "reproduced"]
+    assert pool.left_out == {"from a seed that is counted already": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [('"seed": 1', '"seed": 2', "digest differs"), ("{", "[", "not valid JSON")],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, old: str, new: str, what: str) -> None:
+    collect(tmp_path, a_run(1))
+    book = Book.at(tmp_path)
+    book.edit("replications/00.json", old, new)
+    with pytest.raises(MedbookError, match=f"^replications/00.json: .*{what}"):
+        replications.collect(book.project, {})
+
+
+def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MedbookError, match=r"^replications/00\.json: lacks claims, seed: make it"):
+        collect(tmp_path, {"schema": 1, "chapter": "one", "profile": "laptop"})
+
+
+def test_the_scoreboard_states_both(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.add("one", "", claims=("one-1",))
+    states = {("one", profile): "current" for profile in PROFILES}
+    [system] = scoreboard.systems_of(book.project)
+    claim = {"hash": system.claims[0].hash}
+    results.save(a_run(0, claim), book.project.published("one", "laptop"))
+    assert "There is none yet." in scoreboard.scoreboard(book.project, states)
+    for seed, verdict in [(1, "reproduced"), (2, "inconclusive")]:
+        run = a_run(seed, claim | {"verdict": verdict})
+        results.save(run, book.root / f"replications/laptop-seed{seed}/one.laptop.json")
+    results.save(a_run(3, {"hash": "old"}), book.root / "replications/old.json")
+    text = scoreboard.scoreboard(book.project, states)
+    assert "5 seeds, real; replicated 1 of 2 |" in text
+    assert "Files counted: 2; left out: 1 of other claims or another kind of data." in text
+    book.edit("book/systems.yml", "right at all", "right everywhere")
+    assert "replicated 0 of" not in scoreboard.scoreboard(book.project, states)
