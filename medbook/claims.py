@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from medbook import yamlfile
 from medbook.errors import MedbookError
 from medbook.paths import content_root
 from medbook.profiles import PROFILES
@@ -62,7 +62,18 @@ class System:
     links: dict[str, str]
     part: str
     chapter: str
-    claims: tuple[Claim, ...]
+    claims: tuple[Claim, ...] = ()
+
+
+# What stands in YAML for a field of each type, and how messages call it.
+IN_YAML: dict[Any, tuple[Any, str]] = {
+    str: (str, "a text (in quotes if it looks like a number)"),
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+    dict[str, str]: (dict, "a mapping"),
+    tuple[str, ...]: (list, "a list"),
+    tuple[Claim, ...]: (list, "a list"),
+}
 
 
 def load_systems(path: Path | None = None) -> list[System]:
@@ -78,18 +89,7 @@ def load_systems(path: Path | None = None) -> list[System]:
     True
     """
     path = path or content_root() / "book/systems.yml"
-    try:
-        entries = yaml.load(path.read_text(encoding="utf-8"), _LineLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else "?"
-        raise MedbookError(f"{path.name}:{line}: not valid YAML: {error}") from None
-    if not isinstance(entries, list):
-        raise MedbookError(f"{path.name}:1: expected a list of systems")
-    systems = [_build(System, entry, path.name) for entry in entries]
-    _refuse_doubles([s.slug for s in systems], path.name, "slug")
-    _refuse_doubles([c.id for s in systems for c in s.claims], path.name, "claim id")
-    return systems
+    return list(_systems(path.read_bytes(), path.name))
 
 
 def chapter_claims(chapter: str, path: Path | None = None) -> dict[str, Claim]:
@@ -98,48 +98,61 @@ def chapter_claims(chapter: str, path: Path | None = None) -> dict[str, Claim]:
     return {c.id: c for s in systems if s.chapter == chapter for c in s.claims}
 
 
-class _LineLoader(yaml.SafeLoader):
-    """Keeps the line of every mapping, so that an error can name it."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        mapping["__line__"] = node.start_mark.line + 1
-        return mapping
-
-
-def _build(cls: type, entry: Any, file: str) -> Any:
-    if not isinstance(entry, dict):
-        raise MedbookError(f"{file}: expected a mapping for a {cls.__name__}, found {entry!r}")
-    line = entry.pop("__line__")
-    for nested in entry.values():
-        if isinstance(nested, dict):
-            nested.pop("__line__", None)
-    if cls is System:
-        entry["claims"] = tuple(_build(Claim, c, file) for c in entry.get("claims") or ())
-        entry["authors"] = tuple(entry.get("authors") or ())
-    try:
-        built = cls(**entry)
-    except TypeError as error:
-        wrong = str(error).split("__init__() ")[-1]
-        raise MedbookError(f"{file}:{line}: {cls.__name__.lower()} {wrong}") from None
-    if isinstance(built, Claim):
-        _check_claim(built, f"{file}:{line}")
-    return built
+@lru_cache(maxsize=8)
+def _systems(content: bytes, name: str) -> tuple[System, ...]:
+    """The systems of a file; every claim and every key asks for them, so they are kept."""
+    entries = yamlfile.parse(content, name)
+    if not isinstance(entries, list):
+        raise MedbookError(f"{name}:1: expected a list of systems, found {entries!r:.40}")
+    systems = tuple(_build(System, entry, f"{name}:1") for entry in entries)
+    _refuse_doubles("slug", [(e["slug"], f"{name}:{e.line}") for e in entries])
+    claims = [claim for entry in entries for claim in entry.get("claims") or ()]
+    _refuse_doubles("claim id", [(c["id"], f"{name}:{c.line}") for c in claims])
+    return systems
 
 
-def _check_claim(claim: Claim, where: str) -> None:
+def _build(cls: type, entry: Any, where: str) -> Any:
+    """A system or a claim; `where` is the `file:line` of what it stands in."""
+    kind = cls.__name__.lower()
+    if not isinstance(entry, yamlfile.Located):
+        raise MedbookError(f"{where}: expected a mapping for a {kind}, found {entry!r:.40}")
+    where = f"{where.rpartition(':')[0]}:{entry.line}"
+    given = {name: value for name, value in entry.items() if value is not None}
+    _check_fields(cls, given, f"{where}: {kind}")
+    if cls is Claim:
+        claim = Claim(**given)
+        _check_claim(claim, f"{where}: claim {claim.id}")
+        return claim
+    claims = tuple(_build(Claim, c, where) for c in given.get("claims", ()))
+    return System(**given | {"claims": claims, "authors": tuple(given["authors"])})
+
+
+def _check_fields(cls: type, given: dict[str, Any], what: str) -> None:
+    """Every field is there and of its type, and there are no others."""
+    known = {field.name: field for field in fields(cls)}
+    if unknown := [name for name in given if name not in known]:
+        raise MedbookError(f"{what} has no field {unknown[0]!r}: known are {', '.join(known)}")
+    if missing := [n for n, f in known.items() if f.default is MISSING and n not in given]:
+        raise MedbookError(f"{what} lacks {', '.join(missing)}")
+    for name, value in given.items():
+        accepted, called = IN_YAML[known[name].type]
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            raise MedbookError(f"{what}: {name} is {value!r:.40}, expected {called}")
+
+
+def _check_claim(claim: Claim, what: str) -> None:
     allowed = {"kind": KINDS, "better": ("higher", "lower"), "profile": PROFILES}
     for field, values in allowed.items():
-        if getattr(claim, field) not in values:
-            raise MedbookError(
-                f"{where}: claim {claim.id}: {field} {getattr(claim, field)!r} "
-                f"is not one of {', '.join(values)}"
-            )
-    if not isinstance(claim.margin, int | float) or claim.margin < 0:
-        raise MedbookError(f"{where}: claim {claim.id}: margin must be a number >= 0")
+        if (value := getattr(claim, field)) not in values:
+            raise MedbookError(f"{what}: {field} {value!r} is not one of {', '.join(values)}")
+    if not claim.margin >= 0:
+        raise MedbookError(f"{what}: margin must be a number >= 0, not {claim.margin}")
 
 
-def _refuse_doubles(names: list[str], file: str, what: str) -> None:
-    doubles = sorted({name for name in names if names.count(name) > 1})
-    if doubles:
-        raise MedbookError(f"{file}: {what} used twice: {', '.join(doubles)}")
+def _refuse_doubles(what: str, names: list[tuple[str, str]]) -> None:
+    """Names are unique; each comes with its `file:line`."""
+    first: dict[str, str] = {}
+    for name, where in names:
+        if name in first:
+            raise MedbookError(f"{where}: {what} {name!r} is used twice, first on {first[name]}")
+        first[name] = where

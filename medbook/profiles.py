@@ -15,11 +15,7 @@ T = TypeVar("T")
 
 
 def resolve(profile: str = "auto") -> str:
-    """Name of the profile to run.
-
-    Args:
-        profile: "smoke", "laptop", "gpu" or "auto". Auto takes the environment variable
-            `MEDBOOK_PROFILE`; else gpu if there is one, smoke below 4 GiB of memory, else laptop.
+    """Name of the profile to run on this machine: `named`, and its device is there.
 
     Raises:
         MedbookError: the name is unknown, or gpu was asked for where there is none.
@@ -27,16 +23,34 @@ def resolve(profile: str = "auto") -> str:
     >>> resolve("smoke")
     'smoke'
     """
-    if profile == "auto":
-        profile = os.environ.get("MEDBOOK_PROFILE", "auto")
+    profile = named(profile)
+    if profile == "gpu" and not torch.cuda.is_available():
+        raise MedbookError("profile gpu needs a CUDA device and none is visible: choose laptop")
+    return profile
+
+
+def named(profile: str = "auto") -> str:
+    """Name of a profile, which may run or have run on another machine.
+
+    Args:
+        profile: "smoke", "laptop", "gpu" or "auto". Auto takes the environment variable
+            `MEDBOOK_PROFILE`; else gpu if there is one, smoke below 4 GiB of memory, else laptop.
+
+    Raises:
+        MedbookError: the name is unknown.
+
+    >>> named("gpu")
+    'gpu'
+    """
+    origin = ""
+    if profile == "auto" and (profile := os.environ.get("MEDBOOK_PROFILE", "auto")) != "auto":
+        origin = " (from MEDBOOK_PROFILE)"
     if profile == "auto":
         profile = _fitting()
     if profile not in PROFILES:
         raise MedbookError(
-            f"unknown profile {profile!r}: choose one of auto, {', '.join(PROFILES)}"
+            f"unknown profile {profile!r}{origin}: choose one of auto, {', '.join(PROFILES)}"
         )
-    if profile == "gpu" and not torch.cuda.is_available():
-        raise MedbookError("profile gpu needs a CUDA device and none is visible: choose laptop")
     return profile
 
 

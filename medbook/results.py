@@ -21,12 +21,18 @@ def write_atomic(path: Path, text: str) -> None:
     Args:
         path: target; its folder is made.
         text: the whole content, written as UTF-8.
+
+    Raises:
+        OSError: it cannot be written; the error names the target.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
+    except OSError as error:  # of a full disk, for instance, which names no file
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -49,11 +55,11 @@ def load(path: Path) -> Results:
     except FileNotFoundError:
         raise MedbookError(f"{path.name}: no such results file: run the chapter") from None
     except ValueError as error:
-        raise MedbookError(f"{path.name}: not valid JSON ({error}): run it again") from None
+        raise _unusable(path, f"not valid JSON ({error})") from None
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
-        raise MedbookError(f"{path.name}: not a results file of schema {SCHEMA}")
+        raise _unusable(path, f"not a results file of schema {SCHEMA}")
     if results.get("digest") != digest(results):
-        raise MedbookError(f"{path.name}: changed after it was measured (digest differs)")
+        raise _unusable(path, "changed after it was measured (digest differs)")
     return results
 
 
@@ -65,6 +71,10 @@ def digest(results: Results) -> str:
     """
     content = {key: value for key, value in results.items() if key != "digest"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _unusable(path: Path, why: str) -> MedbookError:
+    return MedbookError(f"{path.name}: {why}: restore it, or run the chapter again")
 
 
 def _finite(value: Any) -> Any:

@@ -45,11 +45,29 @@ def test_an_unknown_profile_is_refused(call, book, monkeypatch) -> None:
     assert code == 2 and "unknown profile 'desktop'" in err
 
 
-def test_help_lists_the_commands(call) -> None:
-    code, out, _ = call("--help")
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_lists_the_commands(call, arguments) -> None:
+    code, out, _ = call(*arguments)
     assert code == 0
     for command in ("run", "verify", "publish", "site", "lint", "new", "status"):
         assert command in out
+
+
+def test_an_error_of_the_system_names_the_file_and_what_helps(call, book, monkeypatch) -> None:
+    monkeypatch.chdir(book.root)
+    (book.root / "_toc.yml").unlink()
+    (book.root / "_toc.yml").symlink_to("chapters")  # a folder where a file should be
+    code, _, err = call("status")
+    assert (code, err) == (2, f"error: {book.root}/_toc.yml cannot be used: Is a directory\n")
+
+
+def test_other_exceptions_are_bugs_and_keep_their_traceback(call, monkeypatch) -> None:
+    def bug() -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cli, "find_project", bug)
+    with pytest.raises(KeyError, match="a bug"):
+        call("status")
 
 
 @pytest.mark.slow
@@ -58,12 +76,12 @@ def test_run_tells_what_it_did_and_fails_with_the_chapter(call, book: Book, monk
     book.add("working", quick("working"))
     monkeypatch.chdir(book.root)
     code, out, err = call("run", "--profile", "smoke", "--out", "pool", "--seed", "2")
-    assert code == 1
-    assert "working: ran" in out and "broken: failed" in out
+    assert code == 2
+    assert "working (seed 2): ran" in out and "broken (seed 2): failed" in out
     assert err.startswith("failed: chapters/trust/broken.py:")
-    assert (book.root / "pool/working.smoke.json").exists()
+    assert (book.root / "pool/smoke-seed2/working.smoke.json").exists()
     code, out, _ = call("run", "working", "--profile", "smoke", "--out", "pool", "--seed", "2")
-    assert (code, out) == (0, "working: up to date\n")
+    assert (code, out) == (0, "working (seed 2): up to date\n")
     code, out, _ = call("run", "working", "--profile", "smoke", "--out", "pool", "--force")
     assert code == 0 and "working: ran" in out
 
@@ -77,7 +95,7 @@ def test_verify_and_publish_and_status_of_a_published_book(call, published: Book
     assert "reproduced" in (published.root / "README.md").read_text()
     published.edit("book/results/clean.smoke.json", '"n_train": 200', '"n_train": 201')
     code, _, err = call("verify")
-    assert code == 1
+    assert code == 2
     assert "failed: book/results/clean.smoke.json: changed after it was measured" in err
     code, out, _ = call("status")
     assert code == 0 and "current" in out and "pneumoniamnist" in out and "cores" in out

@@ -68,12 +68,19 @@ def test_the_claims_of_a_chapter(tmp_path: Path) -> None:
         ("better: higher", "better: up", 10, "better 'up' is not one of higher, lower"),
         ("profile: smoke", "profile: huge", 10, "profile 'huge' is not one of smoke"),
         ("margin: 0.1", "margin: -0.1", 10, "margin must be a number >= 0"),
-        ("margin: 0.1", "margin: some", 10, "margin must be a number >= 0"),
-        ("paper: not stated", "papers: 1", 10, "claim got an unexpected keyword argument 'papers'"),
-        ("      paper: not stated\n", "", 10, "claim missing 1 required"),
-        ("  title: A demonstration\n", "", 2, "system missing 1 required"),
-        ("year: 2024", "yeer: 2024", 2, "system got an unexpected keyword argument 'yeer'"),
-        ("authors: [Ada, Bob]", "authors: [Ada, Bob", 5, "not valid YAML"),
+        ("margin: 0.1", "margin: some", 10, "margin is 'some', expected a number"),
+        ("margin: 0.1", "margin: yes", 10, "margin is True, expected a number"),
+        ("margin: 0.1", "margin: .nan", 10, "margin must be a number >= 0"),
+        ("paper: not stated", "papers: 1", 10, "claim has no field 'papers': known are id"),
+        ("      paper: not stated\n", "", 10, "claim lacks paper"),
+        ("  title: A demonstration\n", "", 2, "system lacks title"),
+        ("year: 2024", "yeer: 2024", 2, "system has no field 'yeer'"),
+        ("title: A demonstration", "title:", 2, "system lacks title"),
+        ("paper: not stated", "paper: 0.93", 10, "paper is 0.93, expected a text (in quotes"),
+        ("authors: [Ada, Bob]", "authors: Ada", 2, "authors is 'Ada', expected a list"),
+        ("arms: {ours: A, baseline: B}", "arms: A", 10, "arms is 'A', expected a mapping"),
+        ("    - id: demo-1", "    - id\n    - id: demo-1", 2, "a mapping for a claim, found 'id'"),
+        ("authors: [Ada, Bob]", "authors: [Ada, Bob", 5, "not valid YAML: "),
     ],
 )
 def test_an_error_names_file_and_line(
@@ -85,6 +92,14 @@ def test_an_error_names_file_and_line(
         load_systems(write(tmp_path, text.replace(old, new)))
     assert str(caught.value).startswith(f"systems.yml:{line}: ")
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "systems.yml"
+    path.write_bytes(SYSTEM.replace("Ada", "Adélaïde").encode("latin-1"))
+    with pytest.raises(MedbookError, match=r"systems\.yml:1: not valid YAML: .*(UTF|utf)-8"):
+        load_systems(path)
 
 
 @pytest.mark.parametrize("text", ["", "slug: demo", "- just a word"])
@@ -94,9 +109,9 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_doubles_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MedbookError, match="slug used twice: demo"):
+    with pytest.raises(MedbookError, match=r"yml:10: slug 'demo' is used twice, .* systems.yml:2"):
         load_systems(write(tmp_path, (SYSTEM + " []") * 2))
-    with pytest.raises(MedbookError, match="claim id used twice: demo-1"):
+    with pytest.raises(MedbookError, match=r"yml:21: claim id 'demo-1' is used twice, .*yml:10"):
         load_systems(write(tmp_path, SYSTEM + CLAIM * 2))
 
 

@@ -100,9 +100,19 @@ def test_data_folder_goes_before_cache_and_cache_before_twin(folder, monkeypatch
 
 
 def test_without_file_real_is_an_error_that_names_the_places(tmp_path, monkeypatch):
-    monkeypatch.setenv("MEDBOOK_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(MedbookError, match=r"nowhere.*cache.*MEDBOOK_OFFLINE"):
+    monkeypatch.setenv("MEDBOOK_DATA", str(tmp_path))
+    with pytest.raises(MedbookError, match=rf"no {tmp_path}/medmnist.*cache.*MEDBOOK_OFFLINE"):
         data.load("bloodmnist", source="real")
+
+
+@pytest.mark.parametrize("source", ["auto", "real"])
+def test_a_data_folder_that_is_none_is_refused(tmp_path, monkeypatch, source):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "nowhere", tmp_path / "file"):
+        monkeypatch.setenv("MEDBOOK_DATA", str(path))
+        with pytest.raises(MedbookError, match=f"MEDBOOK_DATA is {path}, which is no folder"):
+            data.load("pneumoniamnist", source=source)
+    assert data.load("pneumoniamnist", source="twin").kind == "twin"
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])

@@ -40,7 +40,7 @@ def test_unknown_profiles_are_refused(name: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MedbookError, match="choose one of auto, smoke, laptop, gpu"):
         profiles.resolve(name)
     monkeypatch.setenv("MEDBOOK_PROFILE", "large")
-    with pytest.raises(MedbookError, match="'large'"):
+    with pytest.raises(MedbookError, match=r"'large' \(from MEDBOOK_PROFILE\)"):
         profiles.resolve()
 
 

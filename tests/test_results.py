@@ -1,5 +1,6 @@
 """The results file is written whole, read back equal, and refuses what was changed."""
 
+import errno
 import json
 import math
 import os
@@ -95,6 +96,22 @@ def test_write_atomic_keeps_the_old_file_when_it_fails(
         results.write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path], "no temporary file stays behind"
+
+
+def test_write_atomic_names_the_target_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.txt"
+    results.write_atomic(path, "old")
+
+    def half(self: Path, text: str, **_: object) -> None:
+        self.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+        results.write_atomic(path, "new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_write_atomic_writes_utf8_that_others_can_read(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The `medbook` command."""
 
+import errno
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,55 +12,80 @@ from rich.markup import escape
 
 from medbook._book.project import find_project
 from medbook.errors import MedbookError
-from medbook.profiles import resolve
+from medbook.profiles import named, resolve
 
 app = typer.Typer(
     help="Run, check and publish the chapters of the book.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+FAILED = 2
 INTERRUPTED = 130  # exit code that typer makes of Ctrl-C
+ROOM = "free some space (medbook keeps its caches in _build)"
+PERMISSION = "change its permissions, or work in a copy of the checkout"
+IN_THE_WAY = "a file is where a folder should be: move it, or name another folder"
+CURES = {
+    errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM,
+    errno.EACCES: PERMISSION, errno.EPERM: PERMISSION, errno.EROFS: PERMISSION,
+    errno.EEXIST: IN_THE_WAY, errno.ENOTDIR: IN_THE_WAY,
+}  # fmt: skip
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", help="All if none.")]
 Profile = Annotated[str, typer.Option(help="smoke, laptop, gpu or auto.")]
 Seed = Annotated[int, typer.Option(min=0, help="Base of all seeds of the run.")]
+Seeds = Annotated[
+    list[int] | None, typer.Option(min=0, help="Base of all seeds of a run; may be repeated.")
+]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Chapters side by side.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for notebooks and results.")]
+Out = Annotated[Path | None, typer.Option(help="Folder; a run goes into OUT/PROFILE[-seedN].")]
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="tcp://HOST:PORT", help="Of a Dask cluster to run on.")
+]
 
 
 def main() -> None:
-    """Entry point: an error that a reader can mend is one line, not a traceback."""
+    """Entry point: an error that a reader can mend is one line and exit code 2, no traceback."""
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:  # what was typed cannot be understood
+        typed, wrong = shlex.join(sys.argv[1:]), error.format_message().rstrip(".")
+        code = _refuse(f"medbook {typed}: {wrong}: --help tells what is accepted")
     except MedbookError as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            errors.print("interrupted: finished chapters are kept, the same command goes on")
-        raise
+        code = _refuse(str(error))
+    except OSError as error:
+        code = _refuse(_unusable(error))
+    if code == INTERRUPTED:
+        errors.print("interrupted: finished chapters are kept, the same command goes on")
+    sys.exit(code)
 
 
 @app.command()
 def run(
     chapters: Names = None,
     profile: Profile = "auto",
-    seed: Seed = 0,
+    seed: Seeds = None,
     jobs: Jobs = None,
     out: Out = None,
+    scheduler: Scheduler = None,
     force: Annotated[bool, typer.Option(help="Run up-to-date chapters too.")] = False,
 ) -> None:
-    """Execute chapters that are not up to date."""
+    """Execute chapters that are not up to date, here or on a cluster."""
     from medbook._book import execute
+    from medbook._book.plan import make_plans
 
     project = find_project()
-    plan = execute.make_plan(project, resolve(profile), seed, out=out, jobs=jobs)
-    outcomes = execute.run(plan, project.select(chapters or []), console, force=force)
+    remote_gpu = scheduler and profile == "gpu"  # this machine needs none then
+    plans = make_plans(project, "gpu" if remote_gpu else resolve(profile), seed or [0], out)
+    outcomes = execute.run(
+        plans, project.select(chapters or []), console, jobs=jobs, scheduler=scheduler, force=force
+    )
     for outcome in outcomes:
-        console.print(f"{outcome.chapter.id}: {outcome.state}")
+        console.print(f"{outcome.name}: {outcome.state}")
+        for dataset in outcome.twins:
+            note = f"{outcome.name}: twin of {dataset} in place of the real images"
+            console.print(f"[yellow]note:[/] {note} (`medbook status` tells why)", soft_wrap=True)
     _exit_if([str(outcome.failure) for outcome in outcomes if outcome.failure])
 
 
@@ -88,7 +115,7 @@ def publish(chapters: Names = None, profile: Profile = "laptop", seed: Seed = 0)
 
     project = find_project()
     for chapter in project.select(chapters or []):
-        for path in publishing.publish(project, chapter, resolve(profile), seed):
+        for path in publishing.publish(project, chapter, named(profile), seed):
             console.print(f"wrote {path.relative_to(project.root)}")
     readme.refresh(project)
 
@@ -129,9 +156,49 @@ def new(part: str, chapter: str) -> None:
     console.print(f"wrote {path.relative_to(project.root)}")
 
 
+@app.command()
+def student(
+    chapters: Names = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: _build/student.")] = None,
+) -> None:
+    """Write notebooks for students: solutions taken out, no outputs, no verdicts."""
+    from medbook._book import student as handouts
+
+    project = find_project()
+    for path in handouts.write_all(project, project.select(chapters or []), out):
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def get(
+    chapter: str,
+    to: Annotated[Path | None, typer.Option(help="Folder; default: ./CHAPTER.")] = None,
+    student: Annotated[bool, typer.Option(help="Without solutions and outputs.")] = False,
+) -> None:
+    """Write a chapter's notebook and its data sets into a folder, to be taken away."""
+    from medbook._book import get as taking
+
+    project = taking.book_at_hand()
+    [found] = project.select([chapter])
+    for line in taking.get(project, found, to or Path(chapter), student=student):
+        console.print(line, soft_wrap=True, markup=False)
+
+
 def _exit_if(problems: list[str]) -> None:
-    """Print problems and end with exit code 1; go on if there are none."""
+    """Print problems and end the command; go on if there are none."""
     for problem in problems:
         errors.print(f"[red]failed:[/] {escape(problem)}", soft_wrap=True)
     if problems:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
+
+
+def _refuse(message: str) -> int:
+    errors.print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
+    return FAILED
+
+
+def _unusable(error: OSError) -> str:
+    """Which file cannot be read or written, why, and what helps."""
+    file, why = error.filename or "a file", error.strerror or str(error)
+    parts = [f"{file} cannot be used", why, CURES.get(error.errno or 0, "")]
+    return ": ".join(filter(None, parts))

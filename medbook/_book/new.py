@@ -49,7 +49,11 @@ def create(project: Project, part: str, chapter: str) -> Path:
     listed = with_chapter(toc.read_text(encoding="utf-8"), part, chapter)
     path = project.root / "chapters" / part / f"{chapter}.py"
     results.write_atomic(path, skeleton(chapter, systems))
-    results.write_atomic(toc, listed)
+    try:
+        results.write_atomic(toc, listed)
+    except OSError:
+        path.unlink()
+        raise
     return path
 
 
@@ -90,6 +94,8 @@ def with_chapter(toc: str, part: str, chapter: str) -> str:
     if caption in lines:
         place = _end_of_part(lines, lines.index(caption))
     else:  # a new part comes after the last that has chapters
+        if "parts:" not in lines:
+            raise MedbookError("_toc.yml: put a line `parts:` where the parts shall be")
         chapters = [n for n, line in enumerate(lines) if "book/notebooks/" in line]
         place = _end_of_part(lines, chapters[-1] if chapters else lines.index("parts:"))
         added = [caption, "    chapters:", *added]

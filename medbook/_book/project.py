@@ -1,20 +1,32 @@
 """A checkout of the book: where things are and which chapters it has."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jupytext
+import nbformat
 import yaml
+from jupytext.header import header_to_metadata_and_cell
 from nbformat import NotebookNode
+from sphinx_external_toc.parsing import MalformedError, parse_toc_data
 
+from medbook import yamlfile
 from medbook.errors import MedbookError
 
-MARKERS = ("_toc.yml", "chapters", "book/systems.yml")
+CONFIG, TOC = "_config.yml", "_toc.yml"
+MARKERS = (TOC, "chapters", "book/systems.yml")
 SMOKE_BUDGET = {"seconds": 30, "peak_mib": 1536}  # what continuous integration and Binder bear
 NOTEBOOK_BYTES = 2**20  # GitHub and Colab show larger ones slowly or not at all
-META = ("title", "summary", "systems", "data", "level", "prerequisites")
+TEXT, LIST = (str, "a text"), (list, "a list")
+META: dict[str, tuple[type, str]] = {
+    "title": TEXT, "summary": TEXT, "level": TEXT,
+    "systems": LIST, "data": LIST, "prerequisites": LIST,
+}  # fmt: skip
+FIELDS = META | {"timeout": (int, "a whole number of seconds")}  # an optional one: for one cell
 
 
 @dataclass(frozen=True)
@@ -36,10 +48,7 @@ class Chapter:
 
     def notebook(self) -> NotebookNode:
         """The source as a notebook without outputs, its cell ids stable (`cell-<number>`)."""
-        notebook = jupytext.read(self.path)
-        for number, cell in enumerate(notebook.cells, 1):
-            cell["id"] = f"cell-{number}"
-        return notebook
+        return deepcopy(_converted(self.path.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
@@ -71,46 +80,118 @@ class Project:
         """Where `medbook run` puts notebooks and results of this machine."""
         return self.build / "run" / (profile if seed == 0 else f"{profile}-seed{seed}")
 
+    def sources(self) -> list[Path]:
+        """The files of all chapters, by part and name."""
+        return sorted(self.root.glob("chapters/*/*.py"))
+
     def chapters(self) -> list[Chapter]:
         """All chapters, in the order of `_toc.yml`, those it does not list last."""
-        found = {c.id: c for c in map(read_chapter, sorted(self.root.glob("chapters/*/*.py")))}
-        paths = sorted(self.root.glob("chapters/*/*.py"))
-        if len(found) < len(paths):
-            doubles = sorted({p.stem for p in paths if [q.stem for q in paths].count(p.stem) > 1})
-            raise MedbookError(f"two chapters share the id {', '.join(doubles)}: rename one")
+        paths: dict[str, Path] = {}
+        for path in self.sources():
+            if other := paths.get(path.stem):
+                both = f"{_relative(other)} and {_relative(path)}"
+                raise MedbookError(f"{both} share the id {path.stem!r}: rename one")
+            paths[path.stem] = path
+        found = {id: read_chapter(path) for id, path in paths.items()}
         order = (self.root / "_toc.yml").read_text(encoding="utf-8")
         place = {name: order.find(f"notebooks/{name}") for name in found}
         return sorted(found.values(), key=lambda c: (place[c.id] < 0, place[c.id], c.id))
 
     def select(self, names: list[str]) -> list[Chapter]:
-        """The chapters of these ids, or all of them for an empty list."""
+        """The chapters of these ids, each once, or all of them for an empty list."""
         chapters = {c.id: c for c in self.chapters()}
         for name in names:
             if name not in chapters:
-                near = get_close_matches(name, chapters, cutoff=0.4) or list(chapters)
-                raise MedbookError(f"there is no chapter {name!r}; near it: {', '.join(near)}")
-        return [chapters[name] for name in names] if names else list(chapters.values())
+                near = ", ".join(get_close_matches(name, chapters, cutoff=0.4))
+                what = f"near it: {near}" if near else f"chapters are: {', '.join(chapters)}"
+                raise MedbookError(f"there is no chapter {name!r}; {what}")
+        return [chapters[name] for name in dict.fromkeys(names or chapters)]
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The checkout that a folder (the current one) lies in."""
+    """The checkout that a folder (the current one) lies in.
+
+    Raises:
+        MedbookError: it lies in none, or _toc.yml or _config.yml is not valid.
+    """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if all((folder / marker).exists() for marker in MARKERS):
+            _check_configuration(folder)
             return Project(folder)
     raise MedbookError(f"{here} lies in no checkout of the book: change into one")
 
 
-def read_chapter(path: Path) -> Chapter:
-    """A chapter with its front matter checked."""
-    where = f"chapters/{path.parent.name}/{path.name}"
+def _check_configuration(root: Path) -> None:
+    """Refuse here what would otherwise be a traceback of whoever reads these files."""
+    if not isinstance(yamlfile.read(root / CONFIG, CONFIG), dict):
+        raise MedbookError(f"{CONFIG}:1: expected a mapping (`title: ...`)")
     try:
-        front = jupytext.read(path).metadata.get("medbook")
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise MedbookError(f"{where}:1: the front matter cannot be read: {error}") from None
+        parse_toc_data(yamlfile.read(root / TOC, TOC))
+    except MalformedError as error:
+        raise MedbookError(f"{TOC}: not a table of contents of Jupyter Book: {error}") from None
+
+
+def read_chapter(path: Path) -> Chapter:
+    """A chapter with its front matter checked.
+
+    Raises:
+        MedbookError: the front matter is not valid; the message begins with file and line.
+    """
+    where = _relative(path)
+    try:
+        front = _front_matter(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise yamlfile.invalid(error, where, first_line=2) from None  # the first is `# ---`
     if not isinstance(front, dict):
         raise MedbookError(f"{where}:1: the front matter has no `medbook:` section")
-    missing = [key for key in META if key not in front]
-    if missing:
-        raise MedbookError(f"{where}:1: the front matter lacks {', '.join(missing)}")
+    if missing := [name for name in META if name not in front]:
+        line = _line_of("medbook", path)
+        raise MedbookError(f"{where}:{line}: the front matter lacks {', '.join(missing)}")
+    for name in front.keys() & FIELDS.keys():
+        accepted, called = FIELDS[name]
+        if not isinstance(front[name], accepted):
+            found = f"{where}:{_line_of(name, path)}: `{name}` is {front[name]!r}"
+            raise MedbookError(f"{found}, expected {called}")
     return Chapter(path, dict(front))
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """A notebook file.
+
+    Raises:
+        MedbookError: it is no notebook, or only a part of one.
+    """
+    try:
+        return nbformat.read(path, 4)
+    except (ValueError, nbformat.ValidationError, AttributeError, TypeError) as error:
+        why = str(error).partition(":")[0]  # after the colon comes the whole file
+        message = f"{path.name}: not a valid notebook ({why}): restore it, or run the chapter again"
+        raise MedbookError(message) from None
+
+
+@lru_cache(maxsize=256)
+def _converted(source: str) -> NotebookNode:
+    """A percent script as a notebook with stable cell ids; copy it before you change it."""
+    notebook = jupytext.reads(source, fmt="py")
+    for number, cell in enumerate(notebook.cells, 1):
+        cell["id"] = f"cell-{number}"
+    return notebook
+
+
+def _front_matter(source: str) -> Any:
+    """What the header of a percent script holds under `medbook:`; its cells are not parsed."""
+    metadata, *_ = header_to_metadata_and_cell(source.splitlines(), "#", "", ".py")
+    return metadata.get("medbook")
+
+
+def _relative(chapter: Path) -> str:
+    """A chapter's source as messages name it."""
+    return f"chapters/{chapter.parent.name}/{chapter.name}"
+
+
+def _line_of(name: str, path: Path) -> int:
+    """The line of a front matter field in a chapter's source."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    fields = [line.removeprefix("#").strip() for line in lines]
+    return next((n for n, text in enumerate(fields, 1) if text.startswith(f"{name}:")), 1)

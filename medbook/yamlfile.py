@@ -1,0 +1,62 @@
+"""YAML files whose mistakes are named with their line."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medbook.errors import MedbookError
+
+
+class Located(dict[Any, Any]):
+    """A mapping that knows the line, counted from 1, on which it begins."""
+
+    line: int
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Makes every mapping a `Located` one; in C, which is eight times as fast, where there is C."""
+
+
+def _located(loader: _Loader, node: yaml.MappingNode) -> Located:
+    mapping = Located(loader.construct_mapping(node, deep=True))
+    mapping.line = node.start_mark.line + 1
+    return mapping
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _located)
+
+
+def read(path: Path, name: str) -> Any:
+    """Content of a YAML file, its mappings `Located`.
+
+    Args:
+        path: the file.
+        name: how messages call it.
+
+    Raises:
+        MedbookError: it is no YAML; the message begins with `name:line:`.
+    """
+    return parse(path.read_bytes(), name)
+
+
+def parse(content: bytes, name: str) -> Any:
+    """The same of a content that was read before."""
+    try:
+        return yaml.load(content, _Loader)
+    except yaml.YAMLError as error:
+        raise invalid(error, name) from None
+
+
+def invalid(error: Exception, name: str, first_line: int = 1) -> MedbookError:
+    """What is wrong in a YAML text that begins on `first_line` of a file, in one line.
+
+    Args:
+        error: of the YAML reader.
+        name: how messages call the file.
+        first_line: of the YAML text in the file, counted from 1.
+    """
+    mark = getattr(error, "problem_mark", None)
+    line = first_line + (mark.line if mark else 0)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return MedbookError(f"{name}:{line}: not valid YAML: {problem}")
