@@ -1,5 +1,6 @@
 """A tiny book in a temporary folder, with chapters that run in a second or two."""
 
+import subprocess
 from pathlib import Path
 from textwrap import dedent
 
@@ -152,7 +153,7 @@ class Book:
         for folder in ("chapters/trust", "book/results", "book/notebooks", "ci"):
             (root / folder).mkdir(parents=True)
         (root / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
-        (root / "_config.yml").write_text('repository:\n  url: "https://github.com/someone/book"\n')
+        (root / "_config.yml").write_text("title: A book\n")
         (root / "ci/lock.txt").write_text("numpy==2.0\n")
         (root / "book/systems.yml").write_text("[]\n")
         (root / "README.md").write_text("<!-- systems -->\n<!-- /systems -->\n")
@@ -184,6 +185,11 @@ class Book:
         )
         texts = "".join(CLAIM.format(id=id, margin=0.1) for id in claims) or " []\n"
         systems.write_text(before + entry + texts)
+
+    def served_at(self, address: str) -> None:
+        """Make the book a git repository, on branch main, whose `origin` has this address."""
+        for command in (["init", "-q", "-b", "main"], ["remote", "add", "origin", address]):
+            subprocess.run(["git", "-C", str(self.root), *command], check=True)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace a text that must be there."""

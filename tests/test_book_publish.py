@@ -1,6 +1,7 @@
 """What publishing changes in an executed notebook, and what it refuses."""
 
 import copy
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -8,10 +9,14 @@ import pytest
 from book_fixtures import Book
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from medbook import results
 from medbook._book import publish
-from medbook._book.card import card
-from medbook._book.keys import code_cells
+from medbook._book.frame import installed_from
+from medbook._book.keys import code_cells, key_of
+from medbook._book.plan import Plan, make_plan, mark
 from medbook._book.project import Chapter
+from medbook._book.sound import unsound
+from medbook._book.state import judge
 from medbook.errors import MedbookError
 
 CELLS = """
@@ -57,16 +62,18 @@ def result(**data: str) -> dict:
     return new_output("execute_result", data=renamed, execution_count=99)
 
 
+def normalised(book: Book, chapter: Chapter, *outputs: dict) -> nbformat.NotebookNode:
+    return publish.normalised(chapter, executed(chapter, *outputs))
+
+
 def test_what_differs_from_run_to_run_is_dropped(book: Book, chapter: Chapter) -> None:
     bar = new_output("display_data", data={publish.WIDGETS + "-view+json": {}, "text/plain": "0%"})
     outputs = [stream("1", "stderr"), bar, stream("a"), stream("b"), result(text_plain="'c'")]
-    notebook = publish.normalised(book.project, chapter, executed(chapter, *outputs))
+    notebook = normalised(book, chapter, *outputs)
     nbformat.validate(notebook)
     text = nbformat.writes(notebook)
     assert "papermill" not in text and "2020-01-01" not in text and "stderr" not in text
-    assert [cell["id"] for cell in notebook.cells] == [
-        "install", "cell-1", "cell-2", "cell-3", "cell-4", "cell-5",
-    ]  # fmt: skip
+    assert [cell["id"] for cell in notebook.cells] == [f"cell-{n}" for n in range(1, 6)]
     ours = code_cells(notebook)
     assert [cell.source for cell in ours] == [c.source for c in code_cells(chapter.notebook())]
     assert [cell.execution_count for cell in ours] == [1, 2, 3]
@@ -75,19 +82,17 @@ def test_what_differs_from_run_to_run_is_dropped(book: Book, chapter: Chapter) -
     assert ours[-1].outputs[1].execution_count == 3
     assert notebook.metadata["accelerator"] == "GPU"
     assert notebook.metadata["kernelspec"]["name"] == "python3"
-    again = publish.normalised(book.project, chapter, executed(chapter, *outputs))
-    assert nbformat.writes(again) == text
+    assert nbformat.writes(normalised(book, chapter, *outputs)) == text
+    assert nbformat.writes(publish.normalised(chapter, notebook)) == text
 
 
-def test_the_install_cell_does_nothing_outside_colab(book: Book, chapter: Chapter) -> None:
-    from IPython.core.interactiveshell import InteractiveShell
-
-    cell = publish.normalised(book.project, chapter, executed(chapter)).cells[0]
-    assert "git+https://github.com/someone/book" in cell.source
-    shell = InteractiveShell.instance()
-    called = []
-    shell.register_magic_function(called.append, magic_name="pip")
-    assert shell.run_cell(cell.source).success and called == []
+def test_prose_is_that_of_the_source(book: Book, chapter: Chapter) -> None:
+    before = executed(chapter, stream("a"))
+    book.edit("chapters/trust/one.py", "# Some text.", "# Other text.\n\n# %% [markdown]\n# More.")
+    notebook = publish.normalised(chapter, before)
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert prose == ["# One", "Other text.", "More."]
+    assert notebook.cells[-1].outputs[0].text == "a"
 
 
 @pytest.mark.parametrize(
@@ -100,14 +105,14 @@ def test_a_path_of_this_machine_is_refused(
     monkeypatch.setattr(Path, "home", lambda: Path("/somewhere/ann"))
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/somewhere/tmp")
     text = text.format(root=book.root, home="/somewhere/ann", tmp="/somewhere/tmp")
-    notebook = publish.normalised(book.project, chapter, executed(chapter, make(text)))
+    notebook = normalised(book, chapter, make(text))
     with pytest.raises(MedbookError, match=r"one\.ipynb: cell 3 prints a path of this machine"):
         publish._refuse_machine_paths(book.project, "one.ipynb", notebook)
 
 
 @pytest.mark.parametrize("text", ["https://example.org/home/x", "and/or", "1/2", "chapters/a.py"])
 def test_other_slashes_are_no_paths(book: Book, chapter: Chapter, text: str) -> None:
-    notebook = publish.normalised(book.project, chapter, executed(chapter, stream(text)))
+    notebook = normalised(book, chapter, stream(text))
     publish._refuse_machine_paths(book.project, "one.ipynb", notebook)
 
 
@@ -124,32 +129,113 @@ def test_what_was_not_run_is_not_published(book: Book, chapter: Chapter) -> None
     assert list((book.root / "book/results").iterdir()) == []
 
 
-def test_the_card_before_any_result(book: Book, chapter: Chapter) -> None:
-    text = card(book.project, chapter)
-    assert "[About one](https://example.org/one)" in text
-    assert "**Data** pneumoniamnist" in text
-    assert (
-        "colab.research.google.com/github/someone/book/blob/main/book/notebooks/one.ipynb" in text
+@pytest.mark.slow
+def test_the_published_notebook_has_card_and_citation_and_a_way_to_install(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    path = published.project.notebooks / "clean.ipynb"
+    before = nbformat.read(path, 4)
+    assert [cell["id"] for cell in before.cells[:2]] == ["cell-1", "card"]
+    published.served_at("git@github.com:fork/book.git")
+    (published.root / "CITATION.cff").write_text(
+        "{title: The book, version: 1, authors: [{name: We}]}"
     )
-    book.edit("_config.yml", "https://github.com/someone/book", "")
-    assert "colab" not in card(book.project, chapter)
+    publish.publish(published.project, chapter, "laptop")
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    ids = [cell["id"] for cell in notebook.cells]
+    assert ids[:3] == ["install", "cell-1", "card"] and ids[-1] == "cite"
+    assert ids.count("card") == ids.count("cite") == ids.count("install") == 1
+    assert installed_from(notebook) == "https://github.com/fork/book"
+    assert "[Open in Colab]" in notebook.cells[2].source
+    publish.publish(published.project, chapter, "smoke")
+    assert nbformat.read(path, 4) == notebook
+
+
+def forget_runs(book: Book) -> None:
+    """As on another machine, where nothing was run."""
+    shutil.rmtree(book.root / "_build/run")
 
 
 @pytest.mark.slow
-def test_the_card_shows_what_was_measured(published: Book) -> None:
+def test_prose_is_published_without_a_run(published: Book) -> None:
     [chapter] = published.project.chapters()
-    text = card(published.project, chapter)
-    assert "pneumoniamnist: twin, 960 images; independent unit: " in text
-    lines = [line for line in text.splitlines() if line.startswith("| smoke |")]
-    assert len(lines) == 1 and " MiB | " in lines[0]
-    notebook = nbformat.read(published.project.notebooks / "clean.ipynb", 4)
-    assert [cell["id"] for cell in notebook.cells[:3]] == ["install", "cell-1", "card"]
-    assert notebook.cells[2].source == text
+    path = published.project.notebooks / "clean.ipynb"
+    outputs = [cell.outputs for cell in code_cells(nbformat.read(path, 4))]
+    stored = published.project.published("clean", "laptop").read_bytes()
+    forget_runs(published)
+    published.edit("chapters/trust/clean.py", "# # Clean", "# # Clean\n# A new sentence.")
+    published.served_at("https://github.com/fork/book")
+    assert publish.publish(published.project, chapter, "laptop") == [path]
+    notebook = nbformat.read(path, 4)
+    assert "A new sentence." in notebook.cells[1].source and any(outputs)
+    assert [cell.outputs for cell in code_cells(notebook)] == outputs
+    assert installed_from(notebook) == "https://github.com/fork/book"
+    assert published.project.published("clean", "laptop").read_bytes() == stored
+    assert not unsound(published.project, chapter, "laptop")
+    text = path.read_bytes()
+    publish.publish(published.project, chapter, "laptop")
+    assert path.read_bytes() == text
 
 
-def test_without_a_repository_there_is_nothing_to_install_from(
-    book: Book, chapter: Chapter
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "old", "new", "reason"),
+    [
+        ("chapters/trust/clean.py", "CANDIDATES = 41", "CANDIDATES = 43", "clean.py cell 3"),
+        ("book/systems.yml", "margin: 0.1", "margin: 0.2", "claim clean-1"),
+        ("../medbook/stats.py", "LEVEL = 0.95", "LEVEL = 0.9", "medbook/stats.py"),
+        ("book/notebooks/clean.ipynb", '"results": "', '"results": "0', "not of the stored run"),
+        ("book/results/clean.laptop.json", '"n": ', '"n": 1', "changed after it was measured"),
+    ],
+)  # fmt: skip
+def test_outputs_of_other_code_or_claims_are_not_kept(
+    published: Book, file: str, old: str, new: str, reason: str
 ) -> None:
-    book.edit("_config.yml", "https://github.com/someone/book", "")
-    notebook = publish.normalised(book.project, chapter, executed(chapter))
-    assert notebook.cells[0]["id"] == "cell-1"
+    [chapter] = published.project.chapters()
+    forget_runs(published)
+    published.edit(file, old, new)
+    before = (published.project.notebooks / "clean.ipynb").read_bytes()
+    command = "run `medbook run clean --profile laptop --seed 0` first"
+    with pytest.raises(MedbookError, match=rf"clean: {command}: .*{reason}"):
+        publish.publish(published.project, chapter, "laptop")
+    assert (published.project.notebooks / "clean.ipynb").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_only_the_published_seed_is_refreshed(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    with pytest.raises(MedbookError, match="--seed 1` first: seed 0 is published"):
+        publish.publish(published.project, chapter, "laptop", seed=1)
+
+
+def as_if_run_now(plan: Plan, chapter: Chapter) -> None:
+    """Make the last run one of today's sources, with the same numbers."""
+    measured = results.load(plan.results(chapter))
+    measured["key"] = key_of(plan.project, chapter, measured)
+    results.save(measured, plan.results(chapter))
+    notebook = nbformat.read(plan.notebook(chapter), 4)
+    notebook.metadata["medbook"] = mark(results.load(plan.results(chapter)))
+    nbformat.write(notebook, plan.notebook(chapter))
+
+
+@pytest.mark.slow
+def test_a_run_vouched_for_by_smoke_keeps_its_outputs(published: Book) -> None:
+    """A lock that changed does not matter as long as the smoke numbers are the stored ones."""
+    [chapter] = published.project.chapters()
+    published.edit("ci/lock.txt", "numpy==2.0", "numpy==2.1")
+    with pytest.raises(MedbookError, match="not checked: run `medbook run clean --profile smoke`"):
+        publish.publish(published.project, chapter, "laptop")
+    as_if_run_now(make_plan(published.project, "smoke"), chapter)
+    assert publish.publish(published.project, chapter, "laptop") == [
+        published.project.notebooks / "clean.ipynb"
+    ]
+
+
+@pytest.mark.slow
+def test_smoke_does_not_vouch_for_outputs_under_another_cell(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    published.edit("chapters/trust/clean.py", "CANDIDATES = 41", "CANDIDATES = 43")
+    as_if_run_now(make_plan(published.project, "smoke"), chapter)
+    assert judge(published.project, chapter, "laptop").name == "checked by smoke"
+    with pytest.raises(MedbookError, match=r"first: chapters/trust/clean\.py cell 3"):
+        publish.publish(published.project, chapter, "laptop")

@@ -1,71 +1,146 @@
-"""The card under a chapter's title: papers, data, measured time and memory."""
+"""The card under a chapter's title: ways in, papers, data, measured costs, verdicts."""
 
-import yaml
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, starmap
 
 from medbook import claims, results
-from medbook._book.markdown import duration, link, table
+from medbook._book.markdown import duration, link
 from medbook._book.project import Chapter, Project
+from medbook._book.remote import Remote
+from medbook._book.scoreboard import Finding, findings_of
 from medbook.profiles import PROFILES
 from medbook.results import Results
+from medbook.stats import VERDICTS
 
-COLAB = "https://colab.research.google.com/github/"
-GITHUB = "https://github.com/"
+CLAIMS = "What the paper claims, what we measure"
+CLAIMS_ON_SITE = "#what-the-paper-claims-what-we-measure"
+MARKS = {
+    "reproduced": "✓", "not reproduced": "✗", "opposite": "⇄", "inconclusive": "?",
+    "not tested": "–",
+}  # fmt: skip
+
+Stored = dict[str, Results]  # profile -> results
 
 
-def card(project: Project, chapter: Chapter) -> str:
-    """The card of a chapter as Markdown; its numbers are those of the stored results.
+@dataclass(frozen=True)
+class Links:
+    """What a card leads to, which depends on where it is read."""
+
+    ways_in: dict[str, str]
+    evidence: str
+    scoreboard: str
+
+
+def notebook_links(remote: Remote | None, chapter: Chapter) -> Links:
+    """Links of the committed notebook: it is read in places that agree on no anchors."""
+    files = f"book/notebooks/{chapter.id}.ipynb", f"chapters/{chapter.part}/{chapter.id}.py"
+    ways = remote.ways_in(*files) if remote else {}
+    return Links(ways, f"section *{CLAIMS}*", "the scoreboard of the book")
+
+
+def site_links(remote: Remote | None, chapter: Chapter, *, colab: bool) -> Links:
+    """Links on the site; Colab only if the committed notebook can install itself there."""
+    ways = notebook_links(remote, chapter).ways_in
+    shown = {name: url for name, url in ways.items() if colab or name != "Open in Colab"}
+    return Links(shown, link(CLAIMS, CLAIMS_ON_SITE), link("scoreboard", "../scoreboard.md"))
+
+
+def card(project: Project, chapter: Chapter, links: Links) -> str:
+    """The card of a chapter as plain Markdown; its numbers are those of the stored results.
 
     Args:
         project: the checkout.
         chapter: which one.
+        links: where it leads.
     """
+    stored = stored_results(project, chapter)
+    ways = " · ".join(link(name, url) for name, url in links.ways_in.items())
+    run = f"- **Run:** {ways}" if ways else ""
+    findings = _findings(project, chapter, stored)
+    verdicts = _verdicts(findings, links) if findings else []
+    return "\n".join([*filter(None, [run]), *facts(project, chapter), *verdicts])
+
+
+def facts(project: Project, chapter: Chapter) -> list[str]:
+    """The lines of a card that give no verdict away: level, papers, data, time and memory."""
+    stored = stored_results(project, chapter)
+    lines = [_level(chapter), _papers(project, chapter), _data(chapter, stored), _costs(stored)]
+    return [f"- {line}" for line in lines if line]
+
+
+def stored_results(project: Project, chapter: Chapter) -> Stored:
+    """The stored results of a chapter, smallest profile first."""
     paths = {profile: project.published(chapter.id, profile) for profile in PROFILES}
-    stored = {profile: results.load(path) for profile, path in paths.items() if path.exists()}
-    parts = [_papers(project, chapter), _data(chapter, stored), _buttons(project, chapter)]
-    return "\n\n".join([*filter(None, parts), _costs(stored)])
+    return {profile: results.load(path) for profile, path in paths.items() if path.exists()}
 
 
-def repository(project: Project) -> str:
-    """Address of the book's repository as `_config.yml` states it; empty if there is none."""
-    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
-    return str(config.get("repository", {}).get("url") or "")
+def _level(chapter: Chapter) -> str:
+    needed = "; ".join(chapter.meta["prerequisites"]) or "nothing beyond Python"
+    return f"**Level:** {chapter.meta['level']}. **You need:** {needed}"
 
 
 def _papers(project: Project, chapter: Chapter) -> str:
     systems = claims.load_systems(project.root / "book/systems.yml")
-    cited = [s for s in systems if s.slug in chapter.meta["systems"]]
-    lines = [
-        f"- {', '.join(s.authors)} ({s.year}): {link(s.title, s.links.get('paper'))}"
+    cited = [
+        f"{', '.join(s.authors)} ({s.year}), {link(s.title, s.links.get('paper'))}"
         + (f", {link('code', s.links['code'])}" if "code" in s.links else "")
-        for s in cited
+        for s in systems
+        if s.slug in chapter.meta["systems"]
     ]
-    return "\n".join(["**Papers**", "", *lines]) if lines else ""
+    return f"**{'Papers' if len(cited) > 1 else 'Paper'}:** {'; '.join(cited)}" if cited else ""
 
 
-def _data(chapter: Chapter, stored: dict[str, Results]) -> str:
+def _data(chapter: Chapter, stored: Stored) -> str:
     """Data sets and their kind, as the largest stored run used them."""
     if not stored:
-        return "**Data** " + ", ".join(chapter.meta["data"])
+        return f"**Data:** {', '.join(chapter.meta['data'])}"
     used = list(stored.values())[-1]["data"]
-    lines = [
-        f"- {d['name']}: {d['kind']}, {d['n']:,} images; independent unit: {d['unit']}"
-        for d in used
-    ]
-    return "\n".join(["**Data**", "", *lines]) if lines else "**Data** made by the chapter itself"
+    sets = [f"{d['name']} ({d['kind']}, {d['n']:,} images)" for d in used]
+    return f"**Data:** {', '.join(sets) or 'made by the chapter itself'}"
 
 
-def _buttons(project: Project, chapter: Chapter) -> str:
-    url = repository(project)
-    if not url.startswith(GITHUB):
-        return ""
-    folder = f"{COLAB}{url.removeprefix(GITHUB).strip('/')}/blob/main/book/notebooks"
-    return "**Run it** " + link("Colab", f"{folder}/{chapter.id}.ipynb")
+def _costs(stored: Stored) -> str:
+    """Measured time and peak memory of each profile, and on what."""
+    runs = groupby(stored.items(), key=lambda item: item[1]["environment"]["device"])
+    measured = [f"{'; '.join(starmap(_cost, profiles))}; on {device}" for device, profiles in runs]
+    return f"**Measured:** {'; '.join(measured)}" if measured else ""
 
 
-def _costs(stored: dict[str, Results]) -> str:
-    """Measured time and peak memory; smoke is what runs without a download."""
-    rows = [
-        [name, duration(run["seconds"]), f"{run['peak_mib']:,} MiB", run["environment"]["device"]]
-        for name, run in stored.items()
-    ]
-    return table(["profile", "time", "memory", "measured on"], rows) if rows else ""
+def _cost(profile: str, run: Results) -> str:
+    gpu = f", GPU {run['device_mib']:,} MiB" if run.get("device_mib") else ""
+    return f"{profile} {duration(run['seconds'])}, {run['peak_mib']:,} MiB{gpu}"
+
+
+def _findings(project: Project, chapter: Chapter, stored: Stored) -> list[Finding]:
+    """What the largest stored profile found of the chapter's claims, sorted by verdict."""
+    systems = claims.load_systems(project.root / "book/systems.yml")
+    runs = {(chapter.id, profile): run for profile, run in stored.items()}
+    found = [f for s in systems if s.chapter == chapter.id for f in findings_of(s, runs)]
+    return sorted((f for f in found if f.profile == found[-1].profile), key=_rank)
+
+
+def _rank(finding: Finding) -> int:
+    return VERDICTS.index(finding.verdict) if finding.verdict in VERDICTS else len(VERDICTS)
+
+
+def _verdicts(findings: Sequence[Finding], links: Links) -> list[str]:
+    """On which data, over how many seeds, where the numbers stand; then each verdict's claims."""
+    data = sorted({f"{f.claim.data} ({f.measured['data']})" for f in findings})
+    seeds = [f.measured["n"] for f in findings if f.claim.kind != "exact"] or [1]
+    few, many = min(seeds), max(seeds)
+    head = (
+        f"- **Verdicts** at profile {findings[0].profile}, {', '.join(data)}, "
+        f"{few if few == many else f'{few} to {many}'} {'seed' if many == 1 else 'seeds'}. "
+        f"Values and intervals: {links.evidence}; other chapters: {links.scoreboard}."
+    )
+    return [head, *(_of_verdict(v, list(same)) for v, same in groupby(findings, _verdict))]
+
+
+def _of_verdict(verdict: str, findings: list[Finding]) -> str:
+    statements = "; ".join(finding.claim.statement.rstrip(".") for finding in findings)
+    return f"  - {MARKS.get(verdict, '!')} **{len(findings)} {verdict}:** {statements}."
+
+
+def _verdict(finding: Finding) -> str:
+    return finding.verdict

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from medbook import results
-from medbook._book.card import card, repository
-from medbook._book.execute import make_plan, mark, outdated
-from medbook._book.keys import code_cells
-from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project
-from medbook._book.state import smoke_snapshot
+from medbook._book.card import notebook_links
+from medbook._book.frame import bare, surround, text_of
+from medbook._book.keys import code_cells, source_name
+from medbook._book.plan import Plan, load_run, make_plan, mark, outdated
+from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project, read_notebook
+from medbook._book.remote import find_remote
+from medbook._book.state import judge, smoke_snapshot
 from medbook.errors import MedbookError
 
 WIDGETS = "application/vnd.jupyter.widget"
@@ -24,6 +24,9 @@ HOME = re.compile(r"(?<![\w./-])(/home/|/Users/|[A-Z]:\\\\?Users\\)[\w.-]+")
 
 def publish(project: Project, chapter: Chapter, profile: str, seed: int = 0) -> list[Path]:
     """Write a chapter's run into `book/results`, and at laptop into `book/notebooks`.
+
+    Where there is no up-to-date laptop run but the published one is still that of the chapter's
+    code and claims, its outputs stay, and prose, card, links and citation are made anew.
 
     Args:
         project: the checkout.
@@ -38,81 +41,97 @@ def publish(project: Project, chapter: Chapter, profile: str, seed: int = 0) -> 
         MedbookError: the run, or at laptop and gpu the smoke run that later changes are checked
             by, is not up to date; the notebook shows a path of this machine or is too large.
     """
-    measured = _measured(project, chapter, profile, seed)
-    if profile != "smoke":
-        measured["smoke"] = smoke_snapshot(_measured(project, chapter, "smoke", 0))
+    plan = make_plan(project, profile, seed)
+    if profile == "laptop" and outdated(plan, chapter):
+        _refuse_outlived(plan, chapter)
+        return [_refresh(plan, chapter)]
+    return _bring(plan, chapter)
+
+
+def normalised(chapter: Chapter, executed: NotebookNode) -> NotebookNode:
+    """The chapter with the outputs of an executed notebook, without what differs from run to run.
+
+    Args:
+        chapter: its prose is taken as it is now.
+        executed: as papermill wrote it, or as it was published; its code is that of the chapter.
+    """
+    made = bare(chapter)
+    pairs = zip(code_cells(made), code_cells(executed), strict=True)
+    for number, (cell, run) in enumerate(pairs, 1):
+        cell.execution_count = number
+        cell.outputs = [_clean_output(o, number) for o in _joined(run.outputs) if _kept(o)]
+    return made
+
+
+def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
+    """Publish a run of this machine."""
+    project = plan.project
+    measured, executed = _up_to_date(plan, chapter)
+    if plan.profile != "smoke":
+        smoke, _ = _up_to_date(make_plan(project, "smoke"), chapter)
+        measured["smoke"] = smoke_snapshot(smoke)
     measured["digest"] = results.digest(measured)
-    target = project.notebooks / f"{chapter.id}.ipynb"
-    results_file = project.published(chapter.id, profile)
-    if profile == "laptop":
-        executed = nbformat.read(make_plan(project, profile, seed).notebook(chapter), 4)
-        notebook = normalised(project, chapter, executed)
+    published = _target(project, chapter)
+    results_file = project.published(chapter.id, plan.profile)
+    if plan.profile == "laptop":
+        notebook = normalised(chapter, executed)
         notebook.metadata["medbook"] = mark(measured)
-        _refuse_machine_paths(project, target.name, notebook)
-        _refuse_large(target.name, notebook)
-    elif target.exists():
-        notebook = nbformat.read(target, 4)
+        _refuse_machine_paths(project, published.name, notebook)
+        _refuse_large(published.name, notebook)
+    elif published.exists():
+        notebook = read_notebook(published)
     else:
         results.save(measured, results_file)
         return [results_file]
     results.save(measured, results_file)
-    _set_card(notebook, card(project, chapter))  # it shows the times just stored
-    results.write_atomic(target, _text(notebook))
-    return [results_file, target]
+    return [results_file, _write(project, chapter, notebook)]
 
 
-def normalised(project: Project, chapter: Chapter, executed: NotebookNode) -> NotebookNode:
-    """An executed notebook without what differs from run to run, ready for Colab.
-
-    Args:
-        project: the checkout.
-        chapter: whose notebook.
-        executed: as papermill wrote it.
-    """
-    sources = iter(chapter.notebook().cells)
-    cells = [cell for cell in executed.cells if "injected-parameters" not in _tags(cell)]
-    for cell, source in zip(cells, sources, strict=True):
-        cell.metadata = {k: v for k, v in source.metadata.items() if k != "lines_to_next_cell"}
-        cell["id"] = source["id"]
-        cell.source = source.source  # the run is up to date: only prose and comments can differ
-    made = nbformat.v4.new_notebook(cells=cells)
-    for number, cell in enumerate(code_cells(made), 1):
-        cell.execution_count = number
-        cell.outputs = [_clean_output(o, number) for o in _joined(cell.outputs) if _kept(o)]
-    if url := repository(project):
-        made.cells.insert(0, _install_cell(url))
-    made.metadata = {
-        "accelerator": "GPU",
-        "colab": {"gpuType": "T4", "provenance": []},
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    return made
+def _refresh(plan: Plan, chapter: Chapter) -> Path:
+    """Today's prose around the outputs that are published."""
+    published = read_notebook(_target(plan.project, chapter))
+    notebook = normalised(chapter, published)
+    notebook.metadata["medbook"] = published.metadata["medbook"]
+    return _write(plan.project, chapter, notebook)
 
 
-def _measured(project: Project, chapter: Chapter, profile: str, seed: int) -> results.Results:
-    plan = make_plan(project, profile, seed)
+def _refuse_outlived(plan: Plan, chapter: Chapter) -> None:
+    """Raise if what is published is of another run than asked for, or of other code or claims."""
+    state, reasons = judge(plan.project, chapter, plan.profile)
+    if state not in ("stale", "missing"):  # if smoke vouches for a change, it is none of a cell
+        reasons = [r for r in reasons if r.startswith(f"{source_name(chapter)} cell")]
+        stored = results.load(plan.project.published(chapter.id, plan.profile))
+        published = _target(plan.project, chapter)
+        if stored["seed"] != plan.seed:
+            reasons.append(f"seed {stored['seed']} is published")
+        elif not published.exists() or _mark(published) != mark(stored):
+            reasons.append(f"book/notebooks/{published.name} is not of the stored run")
+    if reasons:
+        raise _run_first(plan, chapter, reasons)
+
+
+def _write(project: Project, chapter: Chapter, notebook: NotebookNode) -> Path:
+    """Frame a notebook and store it; its card shows the results that are stored now."""
+    remote = find_remote(project.root)
+    surround(notebook, project, chapter, remote, notebook_links(remote, chapter))
+    results.write_atomic(_target(project, chapter), text_of(notebook))
+    return _target(project, chapter)
+
+
+def _target(project: Project, chapter: Chapter) -> Path:
+    return project.notebooks / f"{chapter.id}.ipynb"
+
+
+def _up_to_date(plan: Plan, chapter: Chapter) -> tuple[results.Results, NotebookNode]:
     if reasons := outdated(plan, chapter):
-        command = f"medbook run {chapter.id} --profile {profile} --seed {seed}"
-        raise MedbookError(f"{chapter.id}: run `{command}` first: {', '.join(reasons[:3])}")
-    return results.load(plan.results(chapter))
+        raise _run_first(plan, chapter, reasons)
+    return load_run(plan, chapter)
 
 
-def _install_cell(url: str) -> NotebookNode:
-    """Installs medbook on Colab and does nothing elsewhere."""
-    command = f'%pip install -q "medbook @ git+{url}"'
-    source = f'import sys\nif "google.colab" in sys.modules:\n    {command}'
-    cell = new_code_cell(source, id="install", metadata={"tags": ["install", "remove-cell"]})
-    cell.execution_count = None
-    return cell
-
-
-def _set_card(notebook: NotebookNode, text: str) -> None:
-    """Put the card under the title, in place of an older one."""
-    cells = [cell for cell in notebook.cells if cell["id"] != "card"]
-    title = next((i for i, cell in enumerate(cells) if cell.cell_type == "markdown"), 0)
-    cells.insert(title + 1, new_markdown_cell(text, id="card", metadata={"tags": ["card"]}))
-    notebook.cells = cells
+def _run_first(plan: Plan, chapter: Chapter, reasons: list[str]) -> MedbookError:
+    command = f"medbook run {chapter.id} --profile {plan.profile} --seed {plan.seed}"
+    named = ", ".join(dict.fromkeys([*reasons[:2], reasons[-1]]))
+    return MedbookError(f"{chapter.id}: run `{command}` first: {named}")
 
 
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
@@ -150,7 +169,7 @@ def _refuse_machine_paths(project: Project, name: str, notebook: NotebookNode) -
 
 
 def _refuse_large(name: str, notebook: NotebookNode) -> None:
-    size = len(_text(notebook).encode())
+    size = len(text_of(notebook).encode())
     if size >= NOTEBOOK_BYTES:
         sizes = {n: len(str(c.outputs)) for n, c in enumerate(code_cells(notebook), 1)}
         largest = max(sizes, key=sizes.__getitem__)
@@ -167,9 +186,5 @@ def _texts(outputs: list[NotebookNode]) -> Iterator[str]:
         yield from (str(data[kind]) for kind in data if not kind.startswith("image/"))
 
 
-def _text(notebook: NotebookNode) -> str:
-    return nbformat.writes(notebook, indent=1, sort_keys=True) + "\n"
-
-
-def _tags(cell: NotebookNode) -> list[str]:
-    return list(cell.metadata.get("tags", []))
+def _mark(path: Path) -> Any:
+    return read_notebook(path).metadata.get("medbook")

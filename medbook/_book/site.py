@@ -12,9 +12,10 @@ import yaml
 from rich.console import Console
 
 from medbook import results
-from medbook._book import pages
+from medbook._book import links, pages
 from medbook._book.failure import ANSI
 from medbook._book.project import Project
+from medbook._book.remote import find_remote
 from medbook.errors import MedbookError
 
 CONFIG, TOC = "_config.yml", "_toc.yml"
@@ -93,7 +94,10 @@ def staged(project: Project) -> Files:
     paths += [p for p in book.rglob("*") if p.is_file() and p.suffix in (".md", ".ipynb")]
     paths += [p for p in (book / "_static").rglob("*") if p.is_file()]
     files = {p.relative_to(project.root).as_posix(): p.read_bytes() for p in sorted(paths)}
-    return files | {name: text.encode() for name, text in pages.generated(project).items()}
+    remote = find_remote(project.root)
+    files[CONFIG] = links.configuration(files[CONFIG], remote)
+    made = pages.generated(project) | links.notebooks(project, remote)
+    return files | {name: text.encode() for name, text in made.items()}
 
 
 def entries(toc: bytes) -> list[str]:

@@ -13,11 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from medbook import data, parallel, profiles, session
+from medbook._book.frame import installed_from
 from medbook._book.keys import real_files
-from medbook._book.project import Project
+from medbook._book.project import Project, read_notebook
+from medbook._book.remote import find_remote
 from medbook._book.state import judge
 
 MEMORY_GIB = {"smoke": 1.5, "laptop": 6.0}  # what a chapter may take
+NO_REMOTE = "none: no buttons, no Colab; mend: git remote add origin ADDRESS"
 DISK_GIB = 2.0  # notebooks, caches and the site of the whole book
 TOOLS = ("ipykernel", "jupyter_book", "nbval", "papermill")
 
@@ -52,6 +55,7 @@ def problems(project: Project) -> Iterator[tuple[str, str]]:
     if missing and os.environ.get("MEDBOOK_OFFLINE") == "1":
         cure = "unset MEDBOOK_OFFLINE, or put the files into MEDBOOK_DATA"
         yield f"{', '.join(missing)}: laptop takes the twin", cure
+    yield from _made_elsewhere(project)
     if differing := list(_unlike_lock(project)):
         yield f"not as in ci/lock.txt: {', '.join(differing)}", "pip install -r ci/lock.txt"
 
@@ -85,11 +89,26 @@ def _machine(project: Project) -> Table:
     table = Table("", "", title="This machine", show_header=False)
     for name, value in session.environment(device).items():
         table.add_row(name, value)
+    remote = find_remote(project.root)
+    table.add_row("repository", remote.url if remote else NO_REMOTE)
     table.add_row("cores", str(parallel.threads()))
     table.add_row("memory", f"{profiles.memory_gib():.1f} GiB")
     table.add_row("free disk", f"{_free_gib(project):.1f} GiB")
     table.add_row("profile auto", profiles.resolve())
     return table
+
+
+def _made_elsewhere(project: Project) -> Iterator[tuple[str, str]]:
+    """Published notebooks that install medbook from another repository than this one."""
+    remote = find_remote(project.root)
+    if remote is None:
+        return
+    for path in sorted(project.notebooks.glob("*.ipynb")):
+        address = installed_from(read_notebook(path))
+        if address != remote.url:
+            name = path.relative_to(project.root).as_posix()
+            where = f"installs medbook on Colab from {address or 'nowhere'}, not from {remote.url}"
+            yield f"{name} {where}: no Colab button on the site", f"medbook publish {path.stem}"
 
 
 def _free_gib(project: Project) -> float:

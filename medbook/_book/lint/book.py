@@ -1,13 +1,15 @@
 """Checks of a chapter's place in the book: front matter, contents, published files, README."""
 
+from pathlib import Path
+
 import yaml
-from nbformat import read as read_notebook
 
 from medbook import results
 from medbook._book import readme
+from medbook._book.card import card, notebook_links
 from medbook._book.lint.page import Page, Problems
 from medbook._book.markdown import title
-from medbook._book.project import NOTEBOOK_BYTES, SMOKE_BUDGET, Project
+from medbook._book.project import NOTEBOOK_BYTES, SMOKE_BUDGET, Project, read_notebook
 from medbook.claims import System
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
@@ -56,7 +58,7 @@ def listed_once(page: Page) -> Problems:
 
 
 def published(page: Page) -> Problems:
-    """The committed notebook is of this source and small."""
+    """The committed notebook is of this source and these results, and small."""
     path = page.project.notebooks / f"{page.chapter.id}.ipynb"
     where = path.relative_to(page.project.root).as_posix()
     if not path.exists():
@@ -64,11 +66,25 @@ def published(page: Page) -> Problems:
         return
     if path.stat().st_size > NOTEBOOK_BYTES:
         yield f"{where}: {path.stat().st_size / 2**20:.1f} MiB; a notebook has less than 1 MiB"
-    shown = iter([cell.source for cell in read_notebook(path, as_version=4).cells])
+    shown = iter([cell.source for cell in read_notebook(path).cells])
     for number, cell in enumerate(page.cells, 1):
         if cell.source not in shown:  # looks on from the last one found: the order counts
             yield page.at(number, f"{where} is stale, it lacks this cell: publish again")
             return
+    if _card_is_old(page, path):
+        yield f"{where}: its card is not of the stored results: publish again"
+
+
+def _card_is_old(page: Page, path: Path) -> bool:
+    """The card lacks a line; links to where a checkout is served are not compared."""
+    cells = read_notebook(path).cells
+    for shown in (cell.source for cell in cells if cell.get("id") == "card"):
+        try:
+            wanted = card(page.project, page.chapter, notebook_links(None, page.chapter))
+        except MedbookError:  # results that cannot be read: the README's check says so
+            return False
+        return not set(wanted.splitlines()) <= set(shown.splitlines())
+    return False
 
 
 def smoke_budget(page: Page) -> Problems:

@@ -1,0 +1,45 @@
+"""A checkout's own links in what the site is made from: a fork's site leads to the fork."""
+
+import yaml
+
+from medbook._book.card import site_links
+from medbook._book.frame import installed_from, surround, text_of
+from medbook._book.project import Project, read_notebook
+from medbook._book.remote import Remote
+
+
+def notebooks(project: Project, remote: Remote | None) -> dict[str, str]:
+    """The published notebooks with cards, install cells and citations of this checkout.
+
+    Args:
+        project: the checkout.
+        remote: its repository.
+
+    Returns:
+        path in the checkout -> notebook file.
+    """
+    files = {}
+    for chapter in project.chapters():
+        path = project.notebooks / f"{chapter.id}.ipynb"
+        if path.exists():
+            notebook = read_notebook(path)
+            # Colab opens the committed file, which must install the medbook that it belongs to.
+            colab = remote is not None and installed_from(notebook) == remote.url
+            links = site_links(remote, chapter, colab=colab)
+            surround(notebook, project, chapter, remote, links)
+            files[path.relative_to(project.root).as_posix()] = text_of(notebook)
+    return files
+
+
+def configuration(text: bytes, remote: Remote | None) -> bytes:
+    """`_config.yml` with the buttons "repository" and "open issue" where the theme knows the host.
+
+    There is no edit button: notebooks and half of the pages are generated, so it would lead to
+    files that must not be edited or do not exist.
+    """
+    config = yaml.safe_load(text)
+    shown = remote if remote and remote.service else None
+    config["repository"] = {"url": shown.url, "branch": shown.branch} if shown else {"url": ""}
+    buttons = dict.fromkeys(("use_repository_button", "use_issues_button"), bool(shown))
+    config["html"] = config.get("html", {}) | buttons
+    return str(yaml.safe_dump(config, allow_unicode=True, sort_keys=False)).encode()

@@ -1,0 +1,148 @@
+"""Notebooks for students: no solution, no output, no verdict, and they run."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from book_fixtures import Book
+from nbclient import NotebookClient
+
+from medbook._book import student
+from medbook._book.frame import METADATA
+from medbook._book.project import Chapter, find_project
+from medbook.errors import MedbookError
+
+CELLS = """
+# %%
+base = 20
+
+# %% [markdown]
+# ## Exercises
+# ### Exercise 1: add
+# Add 2 to `base`.
+
+# %% tags=["solution"]
+answer = base + 2
+print(f"the secret is {answer}")
+
+# %% [markdown]
+# ### Exercise 2: square
+# Square it.
+
+# %% tags=["solution"]
+print(answer ** 2)
+
+# %% [markdown]
+# ## Go further
+# In the stored run the answer was close.
+
+# %%
+print("end", base)
+"""
+
+
+def made(book: Book, cells: str = CELLS) -> nbformat.NotebookNode:
+    book.add("one", cells)
+    return student.student_notebook(book.project, book.project.select(["one"])[0])
+
+
+def test_solutions_become_stubs_and_all_else_stays(book: Book) -> None:
+    notebook = made(book)
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook)
+    assert "secret" not in text and "answer **" not in text
+    stubs = [c for c in notebook.cells if c.metadata.get("tags") == ["exercise"]]
+    assert [c.source for c in stubs] == [
+        "# Your answer to: Exercise 1: add",
+        "# Your answer to: Exercise 2: square",
+    ]
+    own = [cell for cell in notebook.cells if cell["id"] != "card" and cell not in stubs]
+    source = book.project.select(["one"])[0].notebook().cells
+    kept = [c.source for c in source if "solution" not in c.metadata.get("tags", [])]
+    assert [cell.source for cell in own] == kept
+    assert notebook.metadata == METADATA
+    assert (
+        notebook.cells[1]["id"] == "card" and "**Data:** pneumoniamnist" in notebook.cells[1].source
+    )
+
+
+def test_with_a_remote_it_installs_itself_on_colab(book: Book) -> None:
+    book.served_at("https://github.com/fork/book")
+    notebook = made(book)
+    assert "git+https://github.com/fork/book.git" in notebook.cells[0].source
+    assert "colab" not in notebook.cells[2].source.lower()  # the published one shows solutions
+
+
+@pytest.mark.slow
+def test_it_runs(book: Book, tmp_path: Path) -> None:
+    notebook = made(book)
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert notebook.cells[-1].outputs[0].text == "end 20\n"
+
+
+@pytest.mark.slow
+def test_verdicts_and_outputs_are_not_shown(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    text = nbformat.writes(student.student_notebook(published.project, chapter))
+    notebook = nbformat.reads(text, 4)
+    assert "**Measured:** smoke" in notebook.cells[1].source
+    assert "Verdicts" not in text and "✓" not in text
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["print(answer)", "def f(x):\n    return x + answer", "class A:\n    b = answer",
+     "%matplotlib inline\nprint(answer)", "z = [answer for _ in 'ab']"],
+)  # fmt: skip
+def test_a_cell_that_needs_a_solution_is_refused(book: Book, use: str) -> None:
+    with pytest.raises(MedbookError, match=r"one\.py: cell 5 needs 'answer', which .* cell 3 def"):
+        made(book, CELLS.replace('print("end", base)', use))
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["answer = 1\nprint(answer)", "def f(answer):\n    return answer", "a.answer", "'answer'"],
+)
+def test_a_name_of_its_own_is_no_solutions(book: Book, use: str) -> None:
+    made(book, CELLS.replace('print("end", base)', use))
+
+
+def test_what_another_cell_defines_anew_may_be_used(book: Book) -> None:
+    made(book, CELLS + "\n# %%\nanswer = 3\n\n# %%\nprint(answer)\n")
+
+
+def test_the_default_folder_is_made_anew(book: Book) -> None:
+    chapter = chapter_of(book)
+    out = book.root / "_build/student"
+    for _ in range(2):
+        assert list(student.write_all(book.project, [chapter], None)) == [out / "one.ipynb"]
+        (out / "one.ipynb").write_text("changed")
+        (out / "gone.ipynb").write_text("of a chapter that is no more")
+    list(student.write_all(book.project, [chapter], None))
+    assert [path.name for path in out.iterdir()] == ["one.ipynb"]
+    assert nbformat.read(out / "one.ipynb", 4).cells
+
+
+def test_a_notebook_in_a_named_folder_is_not_overwritten(book: Book, tmp_path: Path) -> None:
+    chapter, out = chapter_of(book), tmp_path / "handouts"
+    for _ in range(2):  # the same again is no change
+        [path] = student.write_all(book.project, [chapter], out)
+    path.write_text("a teacher's work")
+    with pytest.raises(MedbookError, match=r"one\.ipynb is there and reads otherwise"):
+        list(student.write_all(book.project, [chapter], out))
+    assert path.read_text() == "a teacher's work"
+
+
+def chapter_of(book: Book) -> Chapter:
+    book.add("one", CELLS)
+    return book.project.select(["one"])[0]
+
+
+def test_no_chapter_of_the_book_shows_its_solutions() -> None:
+    project = find_project(Path(__file__).parent)
+    for chapter in project.chapters():
+        cells = chapter.notebook().cells
+        solutions = [c.source for c in cells if "solution" in c.metadata.get("tags", [])]
+        text = "\n".join(c.source for c in student.student_notebook(project, chapter).cells)
+        assert solutions and not [s for s in solutions if s in text]
