@@ -43,6 +43,8 @@ def start(chapter: str, profile: str = "auto", seed: int = 0) -> "Session":
     run = Session(chapter, profiles.resolve(profile), int(seed))
     if run.device.type == "cuda":  # repeats of one seed agree
         torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
+    if run.profile == "smoke":  # on so little data more threads wait for each other
+        torch.set_num_threads(1)
     return run
 
 

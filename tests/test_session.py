@@ -84,6 +84,18 @@ def test_map_of_laptop_uses_the_threads_that_it_may(monkeypatch: pytest.MonkeyPa
 # ---------------------------------------------------------------- data
 
 
+def test_smoke_computes_on_one_thread() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        start("laptop")
+        assert torch.get_num_threads() == 2
+        start("smoke")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_smoke_takes_the_twin_and_notes_it() -> None:
     run = start()
     dataset = run.load("pneumoniamnist")

@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from medbook.data.medmnist_files import Arrays
 from medbook.data.registry import Info
@@ -49,6 +48,8 @@ def _ellipse(y: Array, x: Array, ry: Number, rx: Number, edge: float = 0.1) -> A
 
 def _grain(rng: Generator, n: int, size: int, height: float, width: float) -> Array:
     """Smooth noise of unit variance; height and width of its grains, the image being 2 wide."""
+    from scipy.ndimage import gaussian_filter  # its import is slow, and few runs need a twin
+
     sigma = np.maximum([height, width], 1e-3) * size / 4
     noise = gaussian_filter(rng.standard_normal((n, size, size)), (0, *sigma), mode="wrap")
     return noise / noise.std()
