@@ -92,14 +92,18 @@ from torch.nn import functional as F
 
 CHUNK = {"cpu": 500, "cuda": 4000}  # images whose noise is computed at a time
 
-def descend(network: nn.Module, x: Tensor, y: Tensor, delta: Tensor, mask: Tensor, rho: float, alpha: float, steps: int) -> Tensor:
+def descend(
+    network: nn.Module, x: Tensor, y: Tensor, delta: Tensor, mask: Tensor,
+    rho: float, alpha: float, steps: int,
+) -> Tensor:  # fmt: skip
     """Inner problem of eq. 1: `steps` signed gradient steps down the loss, eq. 2."""
     network.eval()
     done, n = [], CHUNK[x.device.type]
-    for x_, y_, d, m in zip(x.split(n), y.split(n), delta.split(n), mask.split(n), strict=True):
+    for x_, y_, d, m in zip(*(t.split(n) for t in (x, y, delta, mask)), strict=True):
         for _ in range(steps):
             d.requires_grad_()
-            (g,) = torch.autograd.grad(F.cross_entropy(network(x_ + m * d), y_, reduction="sum"), d)
+            loss = F.cross_entropy(network(x_ + m * d), y_, reduction="sum")
+            (g,) = torch.autograd.grad(loss, d)
             d = m * (d.detach() - alpha * g.sign()).clamp(-rho, rho)  # (B, C, H, W)
             d = (x_ + d).clamp(0, 1) - x_
         done.append(d)
@@ -119,7 +123,7 @@ def descend(network: nn.Module, x: Tensor, y: Tensor, delta: Tensor, mask: Tenso
 
 # %% tags=["define"]
 def significance(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """How strongly the loss reacts to each pixel, summed over channels (eq. 3): (N, 1, H, W)."""
+    """How the loss reacts to each pixel, summed over channels (eq. 3): (N, 1, H, W)."""
     network.eval()
     parts, n = [], CHUNK[x.device.type]
     for x_, y_ in zip(x.split(n), y.split(n), strict=True):
@@ -129,10 +133,11 @@ def significance(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return torch.cat(parts)
 
 def keep_top(score: Tensor, ratio: float) -> Tensor:
-    """Mask of the `round(ratio * H * W)` pixels of the largest score of each image: (N, 1, H, W) of 0 and 1."""
+    """Mask (N, 1, H, W) of 0 and 1: the `round(ratio * H * W)` pixels of largest score."""
     n, _, h, w = score.shape
     top = score.reshape(n, h * w).topk(round(ratio * h * w), dim=1).indices
-    return torch.zeros_like(score).reshape(n, h * w).scatter_(1, top, 1.0).reshape(n, 1, h, w)
+    mask = torch.zeros_like(score).reshape(n, h * w)
+    return mask.scatter_(1, top, 1.0).reshape(n, 1, h, w)
 
 # %% [markdown]
 # Three ways to choose the same number of pixels: by the largest gradient (SALM), by the smallest, and by chance. The last two are the controls that tell whether the choice
@@ -146,7 +151,7 @@ RATIO = 0.25  # of the pixels that SALM changes
 
 @dataclass(frozen=True)
 class Budget:
-    """What an arm may spend: rounds of the min-min problem, batches and descent steps in each, thief's training."""
+    """What an arm may spend: rounds, batches and steps in each, thief's training."""
 
     rounds: int
     batches: int
@@ -157,31 +162,38 @@ class Budget:
 SCORES = {
     "largest gradient": lambda network, x, y, generator: significance(network, x, y),
     "smallest gradient": lambda network, x, y, generator: -significance(network, x, y),
-    "random": lambda network, x, y, generator: torch.rand(x[:, :1].shape, generator=generator, device=x.device),
+    "random": lambda network, x, y, generator: torch.rand(
+        x[:, :1].shape, generator=generator, device=x.device
+    ),
 }
 
 def min_min(
-    surrogate: nn.Module, x: Tensor, y: Tensor, budget: Budget, generator: torch.Generator, *,
-    rho: float = RHO, ratio: float = 1.0, score: str = "largest gradient", fixed_mask: bool = False,
+    surrogate: nn.Module, x: Tensor, y: Tensor, budget: Budget, generator: torch.Generator,
+    *, rho: float = RHO, ratio: float = 1.0, score: str = "largest gradient",
+    fixed_mask: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Noise that solves eq. 1: EM for ratio = 1, SALM below. x (N, C, H, W) in [0, 1]; returns delta of the same shape."""
+    """Noise that solves eq. 1, EM for ratio = 1, SALM below; x in [0, 1]: (N, C, H, W)."""
     delta, mask = torch.zeros_like(x), torch.ones_like(x[:, :1])
-    update = torch.optim.SGD(surrogate.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    chance = torch.Generator(x.device).manual_seed(generator.initial_seed() + 1)  # random masks leave the batches alone
+    weights = surrogate.parameters()
+    update = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=5e-4)
+    # a generator of their own: random masks leave the batches alone
+    chance = torch.Generator(x.device).manual_seed(generator.initial_seed() + 1)
     queue = torch.empty(0, dtype=torch.long, device=x.device)
     for k in range(budget.rounds):
         surrogate.train()
-        for _ in range(budget.batches):  # outer problem: train the surrogate on what is released so far
+        for _ in range(budget.batches):  # outer problem: train on what is released so far
             if len(queue) < 128:
-                queue = torch.cat([queue, torch.randperm(len(x), generator=generator, device=x.device)])
+                order = torch.randperm(len(x), generator=generator, device=x.device)
+                queue = torch.cat([queue, order])
             index, queue = queue[:128], queue[128:]
             update.zero_grad()
             F.cross_entropy(surrogate(x[index] + delta[index]), y[index]).backward()
             update.step()
         if ratio < 1 and not (fixed_mask and k > 0):
             mask = keep_top(SCORES[score](surrogate, x + delta, y, chance), ratio)
-        # inner problem: a path of 2 rho in each round, so that every noise can be reached; drops what lies outside of the mask
-        delta = descend(surrogate, x, y, delta, mask, rho, 2 * rho / budget.steps, budget.steps)
+        # inner problem: a path of 2 rho a round reaches every noise; the mask drops others
+        alpha = 2 * rho / budget.steps
+        delta = descend(surrogate, x, y, delta, mask, rho, alpha, budget.steps)
     return delta
 
 # %% [markdown]
@@ -197,11 +209,14 @@ def release(x: Tensor, delta: Tensor) -> Tensor:
     """The protected images as the thief receives them: uint8."""
     return ((x + delta) * 255).round().clamp(0, 255).to(torch.uint8)
 
-def targeted(x: Tensor, y: Tensor, surrogate: nn.Module, seed: int, budget: Budget) -> Tensor:
+def targeted(
+    x: Tensor, y: Tensor, surrogate: nn.Module, seed: int, budget: Budget
+) -> Tensor:  # fmt: skip
     """TAP: noise towards class (y + 1) mod K on a surrogate trained on the clean images."""
     fit(surrogate, release(x, torch.zeros_like(x)), y, seed=seed, **budget.training)
     wrong, steps = (y + 1) % (int(y.max()) + 1), budget.rounds * budget.steps
-    return descend(surrogate, x, wrong, torch.zeros_like(x), torch.ones_like(x[:, :1]), RHO, 2 * RHO / steps, steps)
+    start, everywhere = torch.zeros_like(x), torch.ones_like(x[:, :1])
+    return descend(surrogate, x, wrong, start, everywhere, RHO, 2 * RHO / steps, steps)
 
 # %% [markdown]
 # ### Synthetic perturbations
@@ -218,8 +233,9 @@ def synthetic(x: Tensor, y: Tensor, *, rho: float, seed: int, grid: int = 4) -> 
     n, c, h, w = x.shape
     k, dims = int(y.max()) + 1, grid * grid * c
     codes, classes = make_classification(
-        n_samples=2 * n * k, n_features=dims, n_informative=dims, n_redundant=0, n_classes=k,
-        n_clusters_per_class=1, flip_y=0.0, class_sep=10.0, random_state=seed % 2**32,
+        n_samples=2 * n * k, n_features=dims, n_informative=dims, n_redundant=0,
+        n_classes=k, n_clusters_per_class=1, flip_y=0.0, class_sep=10.0,
+        random_state=seed % 2**32,
     )  # fmt: skip
     own = np.empty((n, dims))
     for label in range(k):
@@ -241,25 +257,35 @@ class Transformer(nn.Module):
 
     def __init__(self, channels: int, size: int, classes: int) -> None:
         super().__init__()
-        self.vit = ViT(channels, size, size // 4,  # 4 x 4 patches of 7 or 8 pixels
-                       hidden_size=64, mlp_dim=128, num_layers=4, num_heads=4,
-                       classification=True, num_classes=classes, spatial_dims=2, post_activation=None)  # fmt: skip
+        self.vit = ViT(
+            channels, size, size // 4,  # 4 x 4 patches of 7 or 8 pixels
+            hidden_size=64, mlp_dim=128, num_layers=4, num_heads=4, spatial_dims=2,
+            classification=True, num_classes=classes, post_activation=None,
+        )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         return self.vit(x)[0]
 
-def make_network(kind: str, x: Tensor, classes: int, seed: int, width: int = 16) -> nn.Module:
-    """A new network ("resnet", "cnn" or "vit") for images of the shape and on the device of x."""
+def make_network(
+    kind: str, x: Tensor, classes: int, seed: int, width: int = 16
+) -> nn.Module:  # fmt: skip
+    """A new "resnet", "cnn" or "vit" for images of the shape and on the device of x."""
     (_, c, size, _), w = x.shape, width
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if kind == "vit":
             network: nn.Module = Transformer(c, size, classes)
         elif kind == "cnn":
-            network = Classifier((c, size, size), classes, channels=(w, 2 * w, 4 * w), strides=(1, 2, 2), num_res_units=0, norm="batch")
+            network = Classifier(
+                (c, size, size), classes, channels=(w, 2 * w, 4 * w), strides=(1, 2, 2),
+                num_res_units=0, norm="batch",
+            )  # fmt: skip
         else:
-            network = ResNet("basic", [1, 1, 1, 1], [w, 2 * w, 4 * w, 4 * w], spatial_dims=2, n_input_channels=c, num_classes=classes,
-                             conv1_t_size=3, conv1_t_stride=1, no_max_pool=True)  # fmt: skip
+            network = ResNet(
+                "basic", [1, 1, 1, 1], [w, 2 * w, 4 * w, 4 * w], spatial_dims=2,
+                n_input_channels=c, num_classes=classes,
+                conv1_t_size=3, conv1_t_stride=1, no_max_pool=True,
+            )  # fmt: skip
     return network.to(x.device, memory_format=torch.channels_last)
 
 # %% [markdown]
@@ -280,7 +306,8 @@ MASKED = {  # arms that solve eq. 1, and how they differ from EM
     "EM": {},
     "EM, equal PSNR": {"rho": RHO * RATIO**0.5},
     "SALM": {"ratio": RATIO},
-    "random mask": {"ratio": RATIO, "score": "random"}, "lowest gradient": {"ratio": RATIO, "score": "smallest gradient"},
+    "random mask": {"ratio": RATIO, "score": "random"},
+    "lowest gradient": {"ratio": RATIO, "score": "smallest gradient"},
     "fixed mask": {"ratio": RATIO, "fixed_mask": True},
     "random fixed mask": {"ratio": RATIO, "score": "random", "fixed_mask": True},
     "SALM, r = 0.1": {"ratio": 0.1}, "SALM, r = 0.5": {"ratio": 0.5},
@@ -289,7 +316,8 @@ MASKED = {  # arms that solve eq. 1, and how they differ from EM
 
 def protect(arm: str, images: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
     """The released version (uint8) of images (uint8) under a protection arm."""
-    x, generator = images.float() / 255, torch.Generator(images.device).manual_seed(seed)
+    x = images.float() / 255
+    generator = torch.Generator(images.device).manual_seed(seed)
     surrogate = make_network("resnet", x, int(y.max()) + 1, seed, budget.width)
     if arm in MASKED:
         delta = min_min(surrogate, x, y, budget, generator, **MASKED[arm])
@@ -298,11 +326,13 @@ def protect(arm: str, images: Tensor, y: Tensor, seed: int, budget: Budget) -> T
     elif arm == "synthetic":
         delta = synthetic(x, y, rho=RHO, seed=seed)
     elif arm == "random noise":
-        delta = RHO * (torch.randint(0, 2, x.shape, generator=generator, device=x.device) * 2 - 1)
+        sign = torch.randint(0, 2, x.shape, generator=generator, device=x.device) * 2 - 1
+        delta = RHO * sign
     elif arm == "unprotected":
         delta = torch.zeros_like(x)
     else:
-        raise ValueError(f"no arm {arm!r}: choose unprotected, random noise, synthetic, TAP or one of {list(MASKED)}")
+        others = "unprotected, random noise, synthetic, TAP"
+        raise ValueError(f"no arm {arm!r}: choose {others} or one of {list(MASKED)}")
     return release(x, delta)
 
 # %% [markdown]
@@ -319,7 +349,7 @@ for arm, released in tried.items():
 verdict = run.claim("salm-7", ours=tried["SALM, r = 1"].cpu().numpy(), baseline=tried["EM"].cpu().numpy())
 print("SALM with r = 1 is EM:", verdict)
 
-# %%
+# %% tags=["hide-input"]
 arms, one = list(tried)[:-1], int(sample.labels.argmin())  # a normal chest
 noises = [8 * (tried[arm][one].int() - sample.images[one].int()) + 128 for arm in arms]
 pair = [torch.stack([tried[arm][one] for arm in arms]), torch.stack(noises).clamp(0, 255).to(torch.uint8)]
@@ -341,7 +371,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Theft:
-    """What one thief achieved; scores hold one number a clean image, their mean is the balanced accuracy."""
+    """What one thief achieved; one score a clean image, their mean: balanced accuracy."""
 
     arm: str
     thief: str
@@ -362,9 +392,13 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
     return torch.from_numpy(np.stack(squeezed))[:, None].to(images.device)
 
 def treat(how: str, released: Tensor, clean: Tensor) -> Tensor:
-    """What the thief trains on: "as released", "JPEG", or "80 %" (every fifth image is clean)."""
-    fifth = (torch.arange(len(clean), device=clean.device) % 5 == 0)[:, None, None, None]
-    ways = {"as released": lambda: released, "JPEG": lambda: jpeg(released, quality=10), "80 %": lambda: torch.where(fifth, clean, released)}
+    """What the thief trains on: "as released", "JPEG", or "80 %" (every fifth is clean)."""
+    fifth = torch.arange(len(clean), device=clean.device) % 5 == 0
+    ways = {
+        "as released": lambda: released,
+        "JPEG": lambda: jpeg(released, quality=10),
+        "80 %": lambda: torch.where(fifth[:, None, None, None], clean, released),
+    }
     return ways[how]()
 
 # %% tags=["define"]
@@ -373,11 +407,13 @@ from medbook.stats import balanced_scores
 
 def psnr(a: Tensor, b: Tensor) -> float:
     """Mean PSNR in dB of uint8 images."""
-    return float((10 * torch.log10(255**2 / (a.float() - b.float()).square().mean((1, 2, 3)).clamp(min=1e-9))).mean())
+    mse = (a.float() - b.float()).square().mean((1, 2, 3)).clamp(min=1e-9)
+    return float((10 * torch.log10(255**2 / mse)).mean())
 
 def clean_scores(network: nn.Module, split) -> np.ndarray:
     """Score of each clean image; the mean is the balanced accuracy."""
-    return balanced_scores(predict(network, split.images).argmax(1).numpy(), split.labels.cpu().numpy())
+    answers = predict(network, split.images).argmax(1).numpy()
+    return balanced_scores(answers, split.labels.cpu().numpy())
 
 def trial(job) -> list[Theft]:
     """Protect a training set, let thieves train on it, test them on clean images."""
@@ -387,12 +423,16 @@ def trial(job) -> list[Theft]:
     ssim = float(ssim_index(released.float(), train.images.float(), data_range=255.0))
     done = []
     for kind, how in thieves:
-        network = make_network(kind, train.images, k, seed + 1, budget.width)  # not the surrogate's weights
+        # neither the surrogate's initial weights nor the owner's order of the images
+        network = make_network(kind, train.images, k, seed + 1, budget.width)
         loot = treat(how, released, train.images)
-        log = fit(network, loot, train.labels, seed=seed + 1, **budget.training)  # nor the owner's order
+        log = fit(network, loot, train.labels, seed=seed + 1, **budget.training)
         done.append(Theft(
-            arm, f"{kind}, {how}", log, float(clean_scores(network, type(train)(loot, train.labels)).mean()),
-            clean_scores(network, dataset.test), clean_scores(network, dataset.val), psnr(released, train.images), ssim,
+            arm, f"{kind}, {how}", log,
+            on_released=clean_scores(network, type(train)(loot, train.labels)).mean(),
+            test=clean_scores(network, dataset.test),
+            validation=clean_scores(network, dataset.val),
+            psnr=psnr(released, train.images), ssim=ssim,
         ))  # fmt: skip
     return done
 
@@ -401,19 +441,29 @@ def trial(job) -> list[Theft]:
 # thief.
 
 # %%
-training = {"steps": run.scale(smoke=30, laptop=200, gpu=300), "batch_size": run.scale(smoke=32, laptop=128, gpu=128)}
-training |= {"lr": 2e-3, "schedule": "onecycle", "augment": random_shift(2)}
+TRAINING = {
+    "steps": run.scale(smoke=30, laptop=200, gpu=300),
+    "batch_size": run.scale(smoke=32, laptop=128, gpu=128),
+    "lr": 2e-3, "schedule": "onecycle", "augment": random_shift(2),
+}
 rounds, batches, steps = run.scale(smoke=(2, 4, 2), laptop=(5, 10, 5), gpu=(10, 10, 10))
-BUDGET = Budget(rounds, batches, steps, training, width=run.scale(smoke=4, laptop=16, gpu=16))
+BUDGET = Budget(rounds, batches, steps, TRAINING, width=run.scale(smoke=4, laptop=16, gpu=16))
 N_TRAIN = run.scale(smoke=96, laptop=1500, gpu=2400)
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))  # headline
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]  # ablations
-HEADLINE = ["unprotected", "random noise", "synthetic", "TAP", "EM", "EM, equal PSNR", "SALM", "random mask"]
+HEADLINE = [
+    "unprotected", "random noise", "synthetic", "TAP", "EM", "EM, equal PSNR", "SALM", "random mask",
+]
 ABLATION = ["lowest gradient", "fixed mask", "random fixed mask", "SALM, r = 0.1", "SALM, r = 0.5"]
-plain, others = ("resnet", "as released"), [("cnn", "as released"), ("vit", "as released"), ("resnet", "JPEG")]
+
+plain = ("resnet", "as released")
+others = [("cnn", "as released"), ("vit", "as released"), ("resnet", "JPEG")]
 EXTRA = {"unprotected": others, "EM": others, "SALM": others}  # thieves on the fewer seeds
 FIRST = {"SALM": [plain, ("resnet", "80 %")]}  # thieves on all seeds
-thieves = {(arm, s): FIRST.get(arm, [plain]) + (EXTRA.get(arm, []) if s in FEWER else []) for arm in HEADLINE for s in SEEDS}
+thieves = {
+    (arm, s): FIRST.get(arm, [plain]) + (EXTRA.get(arm, []) if s in FEWER else [])
+    for arm in HEADLINE for s in SEEDS
+}
 thieves |= {(arm, s): [plain] for arm in ABLATION for s in FEWER}
 jobs = [(chest, N_TRAIN, arm, s, sent, BUDGET) for (arm, s), sent in thieves.items()]
 
@@ -426,7 +476,7 @@ def scores_of(arm: str, thief: str = "resnet, as released") -> np.ndarray:
     """(seeds, test images) of an arm."""
     return np.stack([theft.test for theft in thefts[arm, thief]])
 
-# %%
+# %% tags=["hide-output"]
 for (arm, thief), found in thefts.items():
     run.arm(f"{arm} ({thief})", [theft.log for theft in found])
     run.record(f"test/{arm} ({thief})", [theft.test.mean() for theft in found], on="test")
@@ -471,16 +521,16 @@ run.claims_table()
 # %% [markdown]
 # ### How much does each arm protect?
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 
 single = HEADLINE + ABLATION
-figure, axes = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(10, 5), sharey=True, layout="constrained")
 for ax, split in zip(axes, ("test", "validation"), strict=True):
     plots.intervals(ax, single, [[getattr(t, split).mean() for t in thefts[arm, "resnet, as released"]] for arm in single])
     ax.axvline(0.5, color="0.7", zorder=0)
     ax.set(xlabel=f"balanced accuracy on clean {split} images", xlim=(0.4, 1.02))
-axes[0].legend(loc="upper right", fontsize=8)
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9)
 best = min(HEADLINE, key=lambda arm: scores_of(arm).mean())
 plots.show(
     figure, caption=f"Lower is better for the owner; the grey line is guessing. PneumoniaMNIST ({chest.kind}), {N_TRAIN} training images, "
@@ -497,7 +547,7 @@ plots.show(
 # A thief whose learning rate is too high would look like a well protected data set. So look at his training: if he were broken, his loss would stay high and he would be
 # wrong on the images he was given. If the noise misled him, his loss falls, often faster than on clean images, he is right on what he was given, and wrong on clean images.
 
-# %%
+# %% tags=["hide-input"]
 figure, ax = plt.subplots()
 last = {}
 for arm in ("unprotected", "random noise", "TAP", "EM", "SALM"):
@@ -518,7 +568,7 @@ plots.show(
 # %% [markdown]
 # ### What does it cost in image quality?
 
-# %%
+# %% tags=["hide-input"]
 figure, ax = plt.subplots()
 for arm in single[1:]:
     place = seen[arm].mean(), scores_of(arm).mean()
@@ -535,7 +585,7 @@ plots.show(
 # %% [markdown]
 # ### Other thieves, and counter-measures
 
-# %%
+# %% tags=["hide-input"]
 figure, ax = plt.subplots(figsize=(8, 5.5))
 rows = [(arm, thief) for arm in ("unprotected", "EM", "SALM") for thief in
         ("resnet, as released", "cnn, as released", "vit, as released", "resnet, JPEG", "resnet, 80 %") if (arm, thief) in thefts]  # fmt: skip
@@ -567,6 +617,7 @@ for arm, found in on_atlas.items():
     run.record(f"mednist/test/{arm}", [theft.test.mean() for theft in found], on="test")
     run.record(f"mednist/released/{arm}", [theft.on_released for theft in found], on="train")
 
+# %% tags=["hide-input"]
 figure, ax = plt.subplots(figsize=(7, 2.6))
 plots.intervals(ax, list(on_atlas), [[theft.test.mean() for theft in found] for found in on_atlas.values()])
 ax.axvline(1 / 6, color="0.7", zorder=0)

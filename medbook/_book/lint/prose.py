@@ -10,7 +10,7 @@ AFTER = (
     "The experiment", "What the paper claims, what we measure", "Paper and here", "Play with it",
     "Exercises", "Where this breaks", "Go further",
 )  # fmt: skip
-LINES = (250, 700)
+LINES = (250, 800)
 A_FEW = range(3, 6)  # objectives, exercises
 ROLE = re.compile(r"\{[A-Za-z][\w:.+-]*\}\0")  # \0 stands for a code span
 CODE_SPAN = re.compile(r"`[^`\n]+`")
