@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from medbook.errors import MedbookError
 
@@ -81,6 +80,8 @@ def cluster_bootstrap(
     >>> cluster_bootstrap([0.0, 1.0, 0.0, 1.0], units=[0, 1, 2, 3]).n
     4
     """
+    from scipy.special import ndtr  # here, as it would be half of `import medbook`
+
     x = _finite(scores)
     groups = np.unique(np.asarray(units), return_inverse=True)[1].reshape(-1)
     if len(groups) != len(x):
@@ -94,7 +95,7 @@ def cluster_bootstrap(
     for i in range(draws):
         times = np.bincount(rng.integers(0, k, k), minlength=k)  # how often each unit is drawn
         means[i] = (times @ sums) / (times @ sizes)
-    tail = special.ndtr(-math.sqrt(k / (k - 1)) * _t_quantile(0.5 + level / 2, k - 1))
+    tail = ndtr(-math.sqrt(k / (k - 1)) * _t_quantile(0.5 + level / 2, k - 1))
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(mean, float(low), float(high), k)
 
@@ -274,8 +275,10 @@ def balanced_scores(predicted: ArrayLike, labels: ArrayLike) -> Array:
 
 
 def _t_quantile(p: float, df: int) -> float:
-    """Quantile of Student's t; scipy.stats has it too but takes a third of a second to import."""
-    return float(special.stdtrit(df, p))
+    """Quantile of Student's t."""
+    from scipy.special import stdtrit  # here, as it would be half of `import medbook`
+
+    return float(stdtrit(df, p))
 
 
 def _finite(values: ArrayLike) -> Array:

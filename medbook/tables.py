@@ -16,9 +16,12 @@ class Verdict(str):
     """
 
     def _repr_html_(self) -> str:
-        name = max((v for v in VERDICTS if self.startswith(v)), key=len, default="")
-        kind = name.replace(" ", "-")
-        return f'<span class="verdict {kind}">{name}</span>{escape(self[len(name) :])}'
+        """Called by `Table`; what begins with no verdict stays plain."""
+        for name in VERDICTS:
+            if self.startswith(name):
+                kind = name.replace(" ", "-")
+                return f'<span class="verdict {kind}">{name}</span>{escape(self[len(name) :])}'
+        return escape(self)
 
 
 @dataclass(frozen=True)

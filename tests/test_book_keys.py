@@ -107,6 +107,18 @@ def test_an_inserted_cell_does_not_blame_those_after_it(book: Book, chapter: Cha
     assert keys.differences(chapter, after, before) == ["chapters/trust/one.py cell 2 removed"]
 
 
+def test_who_changes_a_notebook_changes_nobody_elses(chapter: Chapter) -> None:
+    chapter.notebook().cells[1].source = "changed"
+    assert chapter.notebook().cells[1].source != "changed"
+
+
+def test_a_chapter_is_named_by_a_string_not_by_a_word_in_a_comment(book: Book) -> None:
+    book.add("base", '\n# %% tags=["define"]\nK = 1\n')
+    book.add("top", "\n# %%\nbase = 'the base'  # as in base\n")
+    top = book.project.select(["top"])[0]
+    assert keys.key_of(book.project, top, STORED)["chapters"] == {}
+
+
 def test_parts_of_a_stored_key_are_compared(book: Book, chapter: Chapter) -> None:
     now = keys.key_of(book.project, chapter, STORED)
     assert now["modules"]["medbook/gone.py"] == "removed"

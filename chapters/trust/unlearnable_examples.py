@@ -438,7 +438,7 @@ def trial(job) -> list[Theft]:
 
 # %% [markdown]
 # The headline arms run with all seeds, the ablations with fewer. Arms of one seed share the images, their order, the augmentation and the initial weights of surrogate and
-# thief.
+# thief. What each arm was given stands in the folded table below the second cell.
 
 # %%
 TRAINING = {
@@ -744,7 +744,7 @@ assert separable["synthetic"] > 0.95 > separable["random noise"]
 # %% [markdown]
 # ## Go further
 # - The baselines' own code: [EM](https://github.com/HanxunH/Unlearnable-Examples) and [TAP](https://github.com/lhfowl/adversarial_poisons).
-# - Replicate the verdicts with your own seeds: `medbook run unlearnable_examples --profile laptop --seed 1 --out replications/1`.
+# - Replicate the verdicts with your own seeds: `medbook run unlearnable_examples --profile laptop --seed 1 --out replications`.
 # - Try adversarial training as the thief: a loss on `descend(..., alpha < 0)` images in each step. How much slower is it, and what is left of the protection?
 
 # %%

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
@@ -32,18 +33,18 @@ def key_of(project: Project, chapter: Chapter, results: Results) -> Key:
         profile, seed, lock (hash of `ci/lock.txt`), cells (a hash per code cell), modules, chapters
         (whose definitions are loaded), claims (their hashes) and data (their hashes).
     """
-    cells = code_cells(chapter.notebook())
+    cells = [cell.source for cell in code_cells(chapter.notebook())]
     known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
     return {
         "profile": results["profile"],
         "seed": results["seed"],
         "lock": _file_hash(project.root / "ci/lock.txt"),
-        "cells": [code_hash(cell.source) for cell in cells],
+        "cells": [code_hash(source) for source in cells],
         "modules": {
             f"medbook/{module}": _module_hash(paths.PACKAGE / module)
             for module in results.get("modules", [])
         },
-        "chapters": _loaded_chapters(project, chapter),
+        "chapters": _loaded_chapters(project, chapter, "\n".join(cells)),
         "claims": {id: claim.hash for id, claim in known.items()},
         "data": _data_hashes(results),
     }
@@ -176,25 +177,24 @@ def _data_hashes(results: Results) -> dict[str, str]:
     return {entry["name"]: entry["sha256"] for entry in results.get("data", [])}
 
 
-def _loaded_chapters(project: Project, chapter: Chapter) -> dict[str, str]:
+def _loaded_chapters(project: Project, chapter: Chapter, source: str) -> dict[str, str]:
     """Definitions of the chapters that this one names in a string, and of those that they name."""
-    known = {c.id: c for c in project.chapters()}
-    sources = "\n".join(cell.source for cell in code_cells(chapter.notebook()))
-    named, todo = {}, _named_in(sources, known)
+    others = {path.stem: path for path in project.sources() if path.stem != chapter.id}
+    named, todo = {}, _named_in(source, others)
     while todo:
-        other = known[todo.pop()]
-        if other.id != chapter.id and source_name(other) not in named:
-            text = defining_source(other.path.read_text(encoding="utf-8"))
-            named[source_name(other)] = code_hash(text)
-            todo |= _named_in(text, known)
+        path = others.pop(todo.pop())
+        text = defining_source(path.read_text(encoding="utf-8"))
+        named[path.relative_to(project.root).as_posix()] = code_hash(text)
+        todo |= _named_in(text, others)
     return named
 
 
-def _named_in(source: str, known: dict[str, Chapter]) -> set[str]:
-    tree = _parse(source)
+def _named_in(source: str, chapters: Iterable[str]) -> set[str]:
+    """Those chapters whose id is a string in the code."""
+    mentioned = {name for name in chapters if name in source}
+    tree = _parse(source) if mentioned else None  # few chapters name another: parse only those
     nodes = ast.walk(tree) if tree else ()
-    constants = (node.value for node in nodes if isinstance(node, ast.Constant))
-    return {value for value in constants if isinstance(value, str) and value in known}
+    return mentioned & {node.value for node in nodes if isinstance(node, ast.Constant)}
 
 
 def _changed_cells(source: str, old: list[str], new: list[str]) -> list[str]:

@@ -1,0 +1,114 @@
+"""The book with copies of a chapter in it, all of them as if they had been run and published."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import torch
+import yaml
+from measure import ROOT
+
+from medbook import claims, results, session
+from medbook._book import keys, readme, verify
+from medbook._book.plan import make_plan, mark, outdated
+from medbook._book.project import Chapter, Project
+
+Rename = Callable[[str], str]
+
+
+def copy_book(root: Path) -> Project:
+    """What git knows or would add, in another folder."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(listing, cwd=ROOT, text=True).split("\0"):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, root / name)
+    return Project(root)
+
+
+def book_with_copies(root: Path, n: int) -> Project:
+    """The book and `n` copies of its first chapter, none of which has to be run."""
+    project = copy_book(root)
+    model = project.chapters()[0]
+    for number in range(1, n + 1):
+        rename = renaming(model, f"copy_{number:02}")
+        for path in (model.path, notebook_of(project, model), *results_of(project, model)):
+            text = rename(path.read_text(encoding="utf-8"))
+            path.with_name(rename(path.name)).write_text(text, encoding="utf-8")
+        enter(project, model, rename)
+    for chapter in project.chapters():
+        pretend_run(project, chapter)
+    readme.refresh(project)
+    return project
+
+
+def renaming(model: Chapter, name: str) -> Rename:
+    """Turns a text about a chapter and its systems into one about a copy of them."""
+    words = {model.id: name} | {s: f"{name}_{k}" for k, s in enumerate(model.meta["systems"])}
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, words))})\b")
+    return lambda text: pattern.sub(lambda found: words[found[0]], text)
+
+
+def enter(project: Project, model: Chapter, rename: Rename) -> None:
+    """Give the copy of a chapter its systems, its place in the contents and in the courses."""
+    systems = project.root / "book/systems.yml"
+    entries = yaml.safe_load(systems.read_text(encoding="utf-8"))
+    own = yaml.safe_dump([entry for entry in entries if entry["chapter"] == model.id])
+    systems.write_text(systems.read_text(encoding="utf-8") + "\n" + rename(own), encoding="utf-8")
+    for path in (project.root / "_toc.yml", project.root / "book/courses.yml"):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        place = next(k for k, line in enumerate(lines) if line != rename(line))
+        lines.insert(place + 1, rename(lines[place]))
+        path.write_text("".join(lines), encoding="utf-8")
+
+
+def pretend_run(project: Project, chapter: Chapter) -> None:
+    """Make stored results, a smoke run and a passed check of today's source out of old results."""
+    plan = make_plan(project, "smoke")
+    published = notebook_of(project, chapter)
+    for path in results_of(project, chapter):
+        adapted = as_of_today(project, chapter, path)
+        results.save(adapted, path)
+        if adapted["profile"] == "smoke":
+            results.save(adapted, plan.results(chapter))
+            write_marked(published, adapted, plan.notebook(chapter))
+        if adapted["profile"] == "laptop":
+            write_marked(published, adapted, published)
+    if reasons := outdated(plan, chapter):
+        raise SystemExit(f"{chapter.id} would be run: {'; '.join(reasons)}")
+    stamp = project.build / "verify" / f"{chapter.id}.json"
+    results.write_atomic(stamp, verify._fingerprint(plan, chapter, published))
+
+
+def as_of_today(project: Project, chapter: Chapter, path: Path) -> results.Results:
+    """Stored results with the key and the claims that a run of today would give them."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
+    stored["claims"] = [
+        claim | {"hash": known[claim["id"]].hash}
+        for claim in stored["claims"]
+        if claim["id"] in known
+    ]
+    stored |= {"seed": 0, "environment": session.environment(torch.device("cpu"))}
+    stored["key"] = keys.key_of(project, chapter, stored)
+    stored["digest"] = results.digest(stored)
+    return stored
+
+
+def write_marked(notebook: Path, stored: results.Results, target: Path) -> None:
+    """A notebook that says that it belongs to these results."""
+    read = nbformat.read(notebook, 4)
+    read.metadata["medbook"] = mark(stored)
+    results.write_atomic(target, nbformat.writes(read) + "\n")
+
+
+def notebook_of(project: Project, chapter: Chapter) -> Path:
+    return project.notebooks / f"{chapter.id}.ipynb"
+
+
+def results_of(project: Project, chapter: Chapter) -> list[Path]:
+    return sorted(project.results.glob(f"{chapter.id}.*.json"))
