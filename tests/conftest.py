@@ -9,7 +9,9 @@ from book_fixtures import CLEAN, Book
 from rich.console import Console
 
 from medbook import paths
-from medbook._book import execute, plan, publish, verify
+from medbook._book.checks import verify
+from medbook._book.notebooks import publish
+from medbook._book.runs import execute, plan
 
 SOURCES = paths.PACKAGE
 

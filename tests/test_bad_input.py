@@ -26,8 +26,9 @@ import pytest
 from book_fixtures import BROKEN, KILLED, Book, quick
 
 from medbook import paths, profiles
-from medbook._book import cli, lock
-from medbook._book.plan import make_plan
+from medbook._book import cli
+from medbook._book.runs import lock
+from medbook._book.runs.plan import make_plan
 
 COMMAND = [sys.executable, "-c", "from medbook._book.cli import main; main()"]
 TEMPORARY = re.compile(r"\.\d+\.\d+$|\.part$|^tmp")  # ends of names of files that are not finished

@@ -8,8 +8,8 @@ from book_fixtures import Book
 from pybtex.database import parse_string
 
 from medbook import results
-from medbook._book.card import card, facts, notebook_links, site_links
-from medbook._book.cite import citation
+from medbook._book.notebooks.card import card, facts, notebook_links, site_links
+from medbook._book.notebooks.cite import citation
 from medbook._book.project import Chapter
 from medbook._book.remote import Remote
 from medbook.claims import chapter_claims

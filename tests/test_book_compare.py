@@ -8,9 +8,9 @@ from book_fixtures import Book
 from scipy.stats import ttest_1samp
 
 from medbook import results
-from medbook._book.compare import compare, compare_metric
-from medbook._book.sound import unsound
-from medbook._book.verify import leaking
+from medbook._book.checks.compare import compare, compare_metric
+from medbook._book.checks.sound import unsound
+from medbook._book.checks.verify import leaking
 from medbook.claims import chapter_claims
 
 METRIC = {"unit": "", "kind": "seeded", "on": "test", "rtol": 0.02}

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from book_fixtures import Book
 
-from medbook._book import courses, graph, minutes, teaching
+from medbook._book.pages import courses, graph, minutes, teaching
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 

@@ -8,7 +8,7 @@ import pytest
 from book_fixtures import Book
 
 from medbook import data
-from medbook._book import datacards
+from medbook._book.pages import datacards
 from medbook._book.project import Project
 from medbook.data import registry
 from medbook.errors import MedbookError

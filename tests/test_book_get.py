@@ -10,7 +10,8 @@ import pytest
 from book_fixtures import Book
 
 from medbook import paths
-from medbook._book import cli, get
+from medbook._book import cli
+from medbook._book.notebooks import get
 from medbook._book.project import Chapter
 from medbook.data import registry
 from medbook.errors import MedbookError

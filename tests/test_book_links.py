@@ -5,7 +5,9 @@ import pytest
 import yaml
 from book_fixtures import Book
 
-from medbook._book import links, publish, site, status
+from medbook._book import site, status
+from medbook._book.notebooks import publish
+from medbook._book.pages import links
 from medbook._book.remote import Remote
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from medbook import results
 from medbook._book import lint, readme
-from medbook._book.lint.page import without_fences
+from medbook._book.markdown import without_fences
 from medbook._book.project import Project
 
 CHAPTER = '''\

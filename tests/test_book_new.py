@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from medbook import chapter as chapters
-from medbook._book import lint, new
+from medbook._book import lint
+from medbook._book.notebooks import new
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 

@@ -5,8 +5,9 @@ import pytest
 from book_fixtures import HEAD
 
 from medbook import results
-from medbook._book import pages, readme, scoreboard
+from medbook._book import pages, readme
 from medbook._book.markdown import table
+from medbook._book.pages import scoreboard
 from medbook._book.project import Project
 from medbook.claims import load_systems
 from medbook.errors import MedbookError
@@ -66,7 +67,8 @@ def result(book, profile, claims, seed=0, to=None, **more):
 
 
 def rows(text, start):
-    """Cells of the table rows whose first cell begins with a text."""
+    """Cells of the table rows whose first cell begins with a text, without frames of verdicts."""
+    text = re.sub(r"</?span[^>]*>", "", text)
     lines = [line for line in text.splitlines() if line.startswith(f"| {start}")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
@@ -93,6 +95,7 @@ def test_scoreboard_states_each_tested_claim(book):
     result(book, "laptop", LAPTOP)
     result(book, "smoke", [(c[0], "not tested", 0.0, -1.0, 1.0) for c in LAPTOP])
     text = pages.generated(book)["book/scoreboard.md"]
+    assert '<span class="verdict reproduced">reproduced</span>' in text
     (row,) = rows(text, "one-1")
     assert row[:4] == ["one-1: Claim one-1 holds.", "0.9", "laptop", "reproduced"]
     assert row[4:] == ["+0.312 [+0.2, +0.4]", "0.1", "5 seeds, real"]
@@ -105,7 +108,7 @@ def test_scoreboard_states_each_tested_claim(book):
 def test_a_stale_run_is_named(book):
     result(book, "laptop", LAPTOP)
     states = {("filters", "smoke"): "missing", ("filters", "gpu"): "current"}
-    text = pages.scoreboard(book, states | {("filters", "laptop"): "stale"})
+    text = scoreboard.page(book, states | {("filters", "laptop"): "stale"})
     assert "Chapter: Filters; its `laptop` run is stale.\n" in text
 
 

@@ -10,12 +10,12 @@ from book_fixtures import Book
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from medbook import results
-from medbook._book import publish
-from medbook._book.frame import installed_from
+from medbook._book.checks.sound import unsound
 from medbook._book.keys import code_cells, key_of
-from medbook._book.plan import Plan, make_plan, mark
+from medbook._book.notebooks import publish
+from medbook._book.notebooks.frame import installed_from
 from medbook._book.project import Chapter
-from medbook._book.sound import unsound
+from medbook._book.runs.plan import Plan, make_plan, mark
 from medbook._book.state import judge
 from medbook.errors import MedbookError
 

@@ -15,12 +15,12 @@ from book_fixtures import BROKEN, CLAIMING, KILLED, Book, quick
 from rich.console import Console
 
 from medbook import paths, results, session
-from medbook._book import execute, lock
-from medbook._book.execute import Outcome
-from medbook._book.failure import title_of
-from medbook._book.job import environment
-from medbook._book.local import jobs_here
-from medbook._book.plan import load_run, make_plan, make_plans, outdated
+from medbook._book.runs import execute, lock
+from medbook._book.runs.execute import Outcome
+from medbook._book.runs.failure import title_of
+from medbook._book.runs.job import environment
+from medbook._book.runs.local import jobs_here
+from medbook._book.runs.plan import load_run, make_plan, make_plans, outdated
 from medbook.errors import MedbookError
 
 COMMAND = [sys.executable, "-c", "from medbook._book.cli import main; main()"]

@@ -6,7 +6,8 @@ import pytest
 import yaml
 from book_fixtures import Book
 
-from medbook._book import site, slots
+from medbook._book import site
+from medbook._book.pages import slots
 from medbook.errors import MedbookError
 
 ROOT = Path(__file__).parents[1]

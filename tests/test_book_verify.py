@@ -9,11 +9,12 @@ from book_fixtures import PEEK, Book, quick
 from rich.console import Console
 
 from medbook import results
-from medbook._book import execute, verify
+from medbook._book.checks import verify
+from medbook._book.checks.sound import unsound
 from medbook._book.keys import code_cells
-from medbook._book.plan import make_plan, outdated
-from medbook._book.publish import publish
-from medbook._book.sound import unsound
+from medbook._book.notebooks.publish import publish
+from medbook._book.runs import execute
+from medbook._book.runs.plan import make_plan, outdated
 from medbook._book.state import judge, state
 
 SMOKE, LAPTOP = "book/results/clean.smoke.json", "book/results/clean.laptop.json"

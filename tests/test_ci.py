@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from medbook._book import frame
+from medbook._book.notebooks import frame
 from medbook._book.remote import Remote
 
 ROOT = Path(__file__).parents[1]

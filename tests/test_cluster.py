@@ -18,10 +18,10 @@ from book_fixtures import BROKEN, Book, quick
 from rich.console import Console
 
 from medbook import paths
-from medbook._book import cluster, execute
-from medbook._book.execute import Outcome
-from medbook._book.job import make_job
-from medbook._book.plan import Plan, load_run, make_plans, outdated
+from medbook._book.runs import cluster, execute
+from medbook._book.runs.execute import Outcome
+from medbook._book.runs.job import make_job
+from medbook._book.runs.plan import Plan, load_run, make_plans, outdated
 from medbook.errors import MedbookError
 
 pytestmark = pytest.mark.slow
@@ -231,6 +231,6 @@ def test_another_version_of_distributed_is_refused(
 
 
 def test_distributed_is_loaded_only_for_a_cluster() -> None:
-    code = "import sys, medbook._book.execute; print('distributed' in sys.modules)"
+    code = "import sys, medbook._book.runs.execute; print('distributed' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n"

@@ -7,8 +7,8 @@ import pytest
 from book_fixtures import Book
 
 from medbook import results
-from medbook._book import replications, scoreboard
-from medbook._book.replications import Pool
+from medbook._book.pages import replications, scoreboard
+from medbook._book.pages.replications import Pool
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 
@@ -103,13 +103,13 @@ def test_the_scoreboard_states_both(tmp_path: Path) -> None:
     [system] = scoreboard.systems_of(book.project)
     claim = {"hash": system.claims[0].hash}
     results.save(a_run(0, claim), book.project.published("one", "laptop"))
-    assert "There is none yet." in scoreboard.scoreboard(book.project, states)
+    assert "There is none yet." in scoreboard.page(book.project, states)
     for seed, verdict in [(1, "reproduced"), (2, "inconclusive")]:
         run = a_run(seed, claim | {"verdict": verdict})
         results.save(run, book.root / f"replications/laptop-seed{seed}/one.laptop.json")
     results.save(a_run(3, {"hash": "old"}), book.root / "replications/old.json")
-    text = scoreboard.scoreboard(book.project, states)
+    text = scoreboard.page(book.project, states)
     assert "5 seeds, real; replicated 1 of 2 |" in text
     assert "Files counted: 2; left out: 1 of other claims or another kind of data." in text
     book.edit("book/systems.yml", "right at all", "right everywhere")
-    assert "replicated 0 of" not in scoreboard.scoreboard(book.project, states)
+    assert "replicated 0 of" not in scoreboard.page(book.project, states)

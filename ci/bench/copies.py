@@ -13,9 +13,10 @@ import yaml
 from measure import ROOT
 
 from medbook import claims, results, session
-from medbook._book import keys, readme, verify
-from medbook._book.plan import make_plan, mark, outdated
+from medbook._book import keys, readme
+from medbook._book.checks import verify
 from medbook._book.project import Chapter, Project
+from medbook._book.runs.plan import make_plan, mark, outdated
 
 Rename = Callable[[str], str]
 

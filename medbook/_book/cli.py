@@ -72,8 +72,8 @@ def run(
     force: Annotated[bool, typer.Option(help="Run up-to-date chapters too.")] = False,
 ) -> None:
     """Execute chapters that are not up to date, here or on a cluster."""
-    from medbook._book import execute
-    from medbook._book.plan import make_plans
+    from medbook._book.runs import execute
+    from medbook._book.runs.plan import make_plans
 
     project = find_project()
     remote_gpu = scheduler and profile == "gpu"  # this machine needs none then
@@ -96,7 +96,7 @@ def verify(
     leaks: Annotated[bool, typer.Option(help="Run smoke with permuted test labels too.")] = False,
 ) -> None:
     """Check the stored results: sound, the same here, notebooks still run, no leaks."""
-    from medbook._book import verify as checks
+    from medbook._book.checks import verify as checks
 
     project = find_project()
     selected = project.select(chapters or [])
@@ -110,8 +110,8 @@ def verify(
 @app.command()
 def publish(chapters: Names = None, profile: Profile = "laptop", seed: Seed = 0) -> None:
     """Write up-to-date runs into book/results and book/notebooks, and their state into README."""
-    from medbook._book import publish as publishing
     from medbook._book import readme
+    from medbook._book.notebooks import publish as publishing
 
     project = find_project()
     for chapter in project.select(chapters or []):
@@ -149,7 +149,7 @@ def lint(chapters: Names = None) -> None:
 @app.command()
 def new(part: str, chapter: str) -> None:
     """Make the skeleton of a chapter."""
-    from medbook._book import new as skeleton
+    from medbook._book.notebooks import new as skeleton
 
     project = find_project()
     path = skeleton.create(project, part, chapter)
@@ -162,7 +162,7 @@ def student(
     out: Annotated[Path | None, typer.Option(help="Folder; default: _build/student.")] = None,
 ) -> None:
     """Write notebooks for students: solutions taken out, no outputs, no verdicts."""
-    from medbook._book import student as handouts
+    from medbook._book.notebooks import student as handouts
 
     project = find_project()
     for path in handouts.write_all(project, project.select(chapters or []), out):
@@ -176,7 +176,7 @@ def get(
     student: Annotated[bool, typer.Option(help="Without solutions and outputs.")] = False,
 ) -> None:
     """Write a chapter's notebook and its data sets into a folder, to be taken away."""
-    from medbook._book import get as taking
+    from medbook._book.notebooks import get as taking
 
     project = taking.book_at_hand()
     [found] = project.select([chapter])

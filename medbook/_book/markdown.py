@@ -1,5 +1,6 @@
-"""Markdown tables, and the few texts that several generated pages share."""
+"""Markdown: tables, and the few texts and readings that several modules share."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,23 @@ def duration(seconds: float) -> str:
     ('8 s', '25 min')
     """
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def without_fences(markdown: str) -> str:
+    r"""Markdown with the content of its fenced code blanked; the opening fence stays.
+
+    >>> without_fences("a\n```\n# no heading\n```\nb").split("\n")
+    ['a', '```', '', '', 'b']
+    """
+    lines, fence = [], ""
+    for line in markdown.splitlines():
+        mark = re.match(r"\s*(`{3,}|~{3,})", line)
+        lines.append("" if fence else line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence):
+            fence = ""
+    return "\n".join(lines)
 
 
 def _cell(value: Any) -> str:

@@ -4,8 +4,7 @@ import re
 
 from medbook import results
 from medbook._book.markdown import link, table, title
-from medbook._book.project import Project
-from medbook._book.scoreboard import (
+from medbook._book.pages.scoreboard import (
     Stored,
     chapter_link,
     findings_of,
@@ -13,6 +12,7 @@ from medbook._book.scoreboard import (
     summary,
     systems_of,
 )
+from medbook._book.project import Project
 from medbook.claims import System
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES

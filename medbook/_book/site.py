@@ -12,10 +12,11 @@ import yaml
 from rich.console import Console
 
 from medbook import results
-from medbook._book import links, pages
-from medbook._book.failure import ANSI
+from medbook._book import pages
+from medbook._book.pages import links
 from medbook._book.project import Project
 from medbook._book.remote import find_remote
+from medbook._book.runs.failure import ANSI
 from medbook.errors import MedbookError
 
 CONFIG, TOC = "_config.yml", "_toc.yml"

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from medbook import results
 from medbook._book import keys
-from medbook._book.compare import compare
-from medbook._book.plan import make_plan, outdated
+from medbook._book.checks.compare import compare
 from medbook._book.project import Chapter, Project
+from medbook._book.runs.plan import make_plan, outdated
 from medbook.errors import MedbookError
 from medbook.results import Results
 

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from medbook import data, parallel, profiles, session
-from medbook._book.frame import installed_from
 from medbook._book.keys import real_files
+from medbook._book.notebooks.frame import installed_from
 from medbook._book.project import Project, read_notebook
 from medbook._book.remote import find_remote
 from medbook._book.state import judge

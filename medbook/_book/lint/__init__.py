@@ -2,8 +2,8 @@
 
 from medbook._book.lint import book, code, prose
 from medbook._book.lint.page import Page
+from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Chapter, Project
-from medbook._book.scoreboard import systems_of
 
 RULES = (*prose.RULES, *code.RULES, *book.RULES)
 

@@ -6,9 +6,9 @@ import yaml
 
 from medbook import results
 from medbook._book import readme
-from medbook._book.card import card, notebook_links
 from medbook._book.lint.page import Page, Problems
 from medbook._book.markdown import title
+from medbook._book.notebooks.card import card, notebook_links
 from medbook._book.project import NOTEBOOK_BYTES, SMOKE_BUDGET, Project, read_notebook
 from medbook.claims import System
 from medbook.errors import MedbookError

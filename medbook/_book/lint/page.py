@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from nbformat import NotebookNode
 
+from medbook._book.markdown import without_fences
 from medbook._book.project import Chapter, Project
 from medbook.claims import System
 
@@ -106,20 +107,3 @@ def parse(source: str) -> ast.Module | None:
         return ast.parse(source)
     except SyntaxError:
         return None
-
-
-def without_fences(markdown: str) -> str:
-    r"""Markdown with the content of its fenced code blanked; the opening fence stays.
-
-    >>> without_fences("a\n```\n# no heading\n```\nb").split("\n")
-    ['a', '```', '', '', 'b']
-    """
-    lines, fence = [], ""
-    for line in markdown.splitlines():
-        mark = re.match(r"\s*(`{3,}|~{3,})", line)
-        lines.append("" if fence else line)
-        if mark and not fence:
-            fence = mark[1]
-        elif mark and mark[1].startswith(fence):
-            fence = ""
-    return "\n".join(lines)

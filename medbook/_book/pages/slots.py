@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from medbook._book import datacards, teaching
-from medbook._book.lint.page import without_fences
+from medbook._book.markdown import without_fences
+from medbook._book.pages import datacards, teaching
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 

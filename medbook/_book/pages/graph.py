@@ -7,8 +7,8 @@ from itertools import groupby
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from medbook._book.courses import Curriculum, Topic
 from medbook._book.markdown import title
+from medbook._book.pages.courses import Curriculum, Topic
 
 BOX, GAP = (152, 36), (44, 10)  # width and height of a box, and the space beside and below it
 NAME = 28  # height of the name of a part, above its boxes

@@ -17,8 +17,8 @@ from distributed.versions import VersionMismatchWarning
 from rich.console import Console
 
 from medbook import parallel
-from medbook._book.job import Ended, Job, Lifeline, Report, execute
-from medbook._book.local import Submit
+from medbook._book.runs.job import Ended, Job, Lifeline, Report, execute
+from medbook._book.runs.local import Submit
 from medbook.errors import MedbookError
 
 CONNECT_SECONDS = 10

@@ -9,12 +9,12 @@ from typing import Any
 from nbformat import NotebookNode
 
 from medbook import results
-from medbook._book.card import notebook_links
-from medbook._book.frame import bare, surround, text_of
 from medbook._book.keys import code_cells, source_name
-from medbook._book.plan import Plan, load_run, make_plan, mark, outdated
+from medbook._book.notebooks.card import notebook_links
+from medbook._book.notebooks.frame import bare, surround, text_of
 from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project, read_notebook
 from medbook._book.remote import find_remote
+from medbook._book.runs.plan import Plan, load_run, make_plan, mark, outdated
 from medbook._book.state import judge, smoke_snapshot
 from medbook.errors import MedbookError
 

@@ -7,13 +7,14 @@ from itertools import groupby
 from typing import Any
 
 from medbook import results
-from medbook._book import replications
 from medbook._book.markdown import link, table, title
+from medbook._book.pages import replications
+from medbook._book.pages.replications import Pool
 from medbook._book.project import Project
-from medbook._book.replications import Pool
 from medbook.claims import Claim, System, load_systems
 from medbook.profiles import PROFILES
 from medbook.stats import LEVEL, VERDICTS
+from medbook.tables import Verdict
 
 FALSE_RATE = (1 - LEVEL) / 2  # of the verdict "reproduced" where there is no effect
 DOUBTFUL = ("checked by smoke", "stale")
@@ -47,7 +48,7 @@ class Finding:
         return self.current and self.verdict != "not tested" and self.claim.kind != "exact"
 
 
-def scoreboard(project: Project, states: States) -> str:
+def page(project: Project, states: States) -> str:
     """Every system, every tested claim, and what chance alone would give.
 
     Args:
@@ -110,11 +111,17 @@ def _claims_table(system: System, findings: list[Finding], pool: Pool) -> str:
         decided = [f for f in findings if f.claim is claim and f.verdict != "not tested"]
         first = [_statement(claim), claim.paper]
         if not decided:
-            rows.append([*first, claim.profile, "not tested", "", claim.margin, ""])
+            rows.append([*first, claim.profile, _marked("not tested"), "", claim.margin, ""])
         for f in decided:
             effect = _effect(f.measured)
-            rows.append([*first, f.profile, f.verdict, effect, claim.margin, _evidence(f, pool)])
+            verdict, evidence = _marked(f.verdict), _evidence(f, pool)
+            rows.append([*first, f.profile, verdict, effect, claim.margin, evidence])
     return table(head, rows)
+
+
+def _marked(verdict: str) -> str:
+    """A verdict in the frame that the site draws around it."""
+    return Verdict(verdict)._repr_html_()
 
 
 def _statement(claim: Claim) -> str:

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 
 from medbook import results
-from medbook._book import courses, graph, minutes
-from medbook._book.courses import Course, Curriculum, Session
 from medbook._book.markdown import duration, link, table, title
+from medbook._book.pages import courses, graph, minutes
+from medbook._book.pages.courses import Course, Curriculum, Session
+from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Chapter, Project
-from medbook._book.scoreboard import systems_of
 from medbook.claims import System
 from medbook.profiles import PROFILES
 

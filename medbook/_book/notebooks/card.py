@@ -6,9 +6,9 @@ from itertools import groupby, starmap
 
 from medbook import claims, results
 from medbook._book.markdown import duration, link
+from medbook._book.pages.scoreboard import Finding, findings_of
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import Remote
-from medbook._book.scoreboard import Finding, findings_of
 from medbook.profiles import PROFILES
 from medbook.results import Results
 from medbook.stats import VERDICTS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
-from medbook._book.lint.page import without_fences
+from medbook._book.markdown import without_fences
 from medbook._book.project import Chapter
 
 # Assumptions of this book, not measurements: nobody has timed its readers.

@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from medbook import results
-from medbook._book import keys, local, lock
-from medbook._book.failure import Failure, find_failure
-from medbook._book.job import Ended, Job, Report, make_job
-from medbook._book.local import Submit
-from medbook._book.plan import Plan, mark, outdated
+from medbook._book import keys
 from medbook._book.project import Chapter
+from medbook._book.runs import local, lock
+from medbook._book.runs.failure import Failure, find_failure
+from medbook._book.runs.job import Ended, Job, Report, make_job
+from medbook._book.runs.local import Submit
+from medbook._book.runs.plan import Plan, mark, outdated
 from medbook.errors import MedbookError
 
 Task = tuple[Plan, Chapter]
@@ -92,7 +93,9 @@ def _place(
 ) -> AbstractContextManager[Submit]:
     if scheduler is None:
         return local.threads_here(local.jobs_here(plan.profile, jobs), plan.project.build)
-    from medbook._book import cluster  # without a scheduler nobody needs to wait for its import
+    from medbook._book.runs import (
+        cluster,  # without a scheduler nobody needs to wait for its import
+    )
 
     return cluster.workers_of(scheduler, plan.profile, console)
 

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 from pybtex.database import BibliographyData, Entry  # type: ignore[import-untyped]
 
-from medbook._book.card import stored_results
+from medbook._book.notebooks.card import stored_results
 from medbook._book.project import Chapter, Project
 from medbook.errors import MedbookError
 

@@ -6,8 +6,8 @@ from string import Template
 
 from medbook import results
 from medbook._book.markdown import title
+from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Project
-from medbook._book.scoreboard import systems_of
 from medbook.claims import System
 from medbook.errors import MedbookError
 

@@ -18,13 +18,13 @@ from rich.table import Table
 
 from medbook import parallel, results
 from medbook._book import keys
-from medbook._book.compare import compare
-from medbook._book.execute import run
-from medbook._book.failure import ANSI, cell_seconds, title_of
-from medbook._book.job import environment
-from medbook._book.plan import Plan, make_plan, outdated
+from medbook._book.checks.compare import compare
+from medbook._book.checks.sound import unsound
 from medbook._book.project import SMOKE_BUDGET, Chapter, Project
-from medbook._book.sound import unsound
+from medbook._book.runs.execute import run
+from medbook._book.runs.failure import ANSI, cell_seconds, title_of
+from medbook._book.runs.job import environment
+from medbook._book.runs.plan import Plan, make_plan, outdated
 from medbook._book.state import judge
 from medbook.profiles import PROFILES
 from medbook.results import Results

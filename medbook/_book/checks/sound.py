@@ -7,8 +7,8 @@ from typing import Any
 
 from medbook import claims, results, stats
 from medbook._book import keys
-from medbook._book.plan import mark
 from medbook._book.project import Chapter, Project, read_notebook
+from medbook._book.runs.plan import mark
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 from medbook.results import Results

@@ -9,13 +9,13 @@ from pybtex.exceptions import PybtexError  # type: ignore[import-untyped]
 from pybtex.plugin import find_plugin  # type: ignore[import-untyped]
 
 from medbook import results
-from medbook._book import slots
-from medbook._book.compare import compare
+from medbook._book.checks.compare import compare
 from medbook._book.markdown import duration, link, table
+from medbook._book.pages import scoreboard, slots
+from medbook._book.pages.scoreboard import States
+from medbook._book.pages.teaching import listed
 from medbook._book.project import Chapter, Project
-from medbook._book.scoreboard import States, scoreboard
 from medbook._book.state import state
-from medbook._book.teaching import listed
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 
@@ -30,7 +30,7 @@ def generated(project: Project) -> dict[str, str]:
         for profile in PROFILES
     }
     pages = slots.filled(project) | {
-        "book/scoreboard.md": scoreboard(project, states),
+        "book/scoreboard.md": scoreboard.page(project, states),
         "book/status.md": status(project, states),
         "book/references.md": references(project),
     }

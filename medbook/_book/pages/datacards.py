@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 
 from medbook import plots
-from medbook._book import records
 from medbook._book.markdown import link, table
+from medbook._book.pages import records
 from medbook._book.project import Chapter, Project
 from medbook.data import REGISTRY, Info, twins
 from medbook.data.registry import File

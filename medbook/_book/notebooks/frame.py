@@ -6,8 +6,8 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from medbook._book.card import Links, card
-from medbook._book.cite import citation
+from medbook._book.notebooks.card import Links, card
+from medbook._book.notebooks.cite import citation
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import Remote
 

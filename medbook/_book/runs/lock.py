@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from filelock import FileLock, Timeout
 
-from medbook._book.plan import Plan
+from medbook._book.runs.plan import Plan
 from medbook.errors import MedbookError
 
 

@@ -7,10 +7,10 @@ from inspect import signature
 from pathlib import Path
 
 from medbook import data, paths
-from medbook._book.frame import text_of
 from medbook._book.keys import source_name
+from medbook._book.notebooks.frame import text_of
+from medbook._book.notebooks.student import place, student_notebook
 from medbook._book.project import Chapter, Project, find_project
-from medbook._book.student import place, student_notebook
 from medbook.data import sources
 from medbook.errors import MedbookError
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
-from medbook._book import records
+from medbook._book.pages import records
+from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Project
-from medbook._book.scoreboard import systems_of
 from medbook.claims import System
 from medbook.errors import MedbookError
 from medbook.yamlfile import Located

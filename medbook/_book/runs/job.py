@@ -12,9 +12,9 @@ from pathlib import Path
 
 from medbook import paths, results
 from medbook._book import keys
-from medbook._book.failure import cell_seconds
-from medbook._book.plan import Plan
 from medbook._book.project import Chapter
+from medbook._book.runs.failure import cell_seconds
+from medbook._book.runs.plan import Plan
 from medbook.errors import MedbookError
 
 KERNEL_DIED = 138  # exit code of papermill

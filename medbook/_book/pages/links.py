@@ -2,8 +2,8 @@
 
 import yaml
 
-from medbook._book.card import site_links
-from medbook._book.frame import installed_from, surround, text_of
+from medbook._book.notebooks.card import site_links
+from medbook._book.notebooks.frame import installed_from, surround, text_of
 from medbook._book.project import Project, read_notebook
 from medbook._book.remote import Remote
 

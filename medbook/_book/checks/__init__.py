@@ -1,0 +1,1 @@
+"""Stored numbers and notebooks checked on this machine."""

@@ -1,0 +1,1 @@
+"""Notebooks made from chapters: published, for students, to take away, new."""
