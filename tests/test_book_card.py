@@ -1,5 +1,6 @@
 """The card and the citation of a chapter: what they say follows from the stored results."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -77,23 +78,27 @@ def test_verdicts_are_counted_and_listed_with_words(book: Book, chapter: Chapter
     store(book, "laptop", ["inconclusive", "reproduced", "not reproduced"])
     shown = text(book, chapter)
     [head] = [line for line in shown.splitlines() if line.startswith("- **Verdicts**")]
-    assert "at profile laptop, pneumoniamnist (real), 3 to 5 seeds. Values" in head
-    assert [line for line in shown.splitlines() if line.startswith("  - ")] == [
-        "  - ✓ **1 reproduced:** The filter is right at all.",
-        "  - ✗ **1 not reproduced:** The filter is right at all.",
-        "  - ? **1 inconclusive:** The filter is right at all.",
+    assert "at laptop, pneumoniamnist (real), 3 to 5 seeds: <span" in head
+    seen = re.sub(r"<[^>]*>", "", head)
+    assert seen.endswith(": ✓ 1 reproduced ✗ 1 not reproduced ? 1 inconclusive")
+    folded = shown[shown.index("<details>") : shown.index("</details>")]
+    assert [line for line in folded.splitlines() if line.startswith("- ")] == [
+        "- ✓ **reproduced:** The filter is right at all.",
+        "- ✗ **not reproduced:** The filter is right at all.",
+        "- ? **inconclusive:** The filter is right at all.",
     ]
+    assert "Values and intervals: section *What" in folded
     store(book, "laptop", ["inconclusive", "opposite", "inconclusive"])
-    assert "  - ⇄ **1 opposite:**" in text(book, chapter)
-    assert "**2 inconclusive:** The filter is right at all; The filter" in text(book, chapter)
+    assert '<span class="verdict opposite">⇄ 1 opposite</span>' in text(book, chapter)
+    assert "**inconclusive:** The filter is right at all. The filter" in text(book, chapter)
     store(book, "gpu", ["reproduced"] * 3)
-    assert "at profile gpu" in text(book, chapter) and "**3 reproduced:**" in text(book, chapter)
+    assert "** at gpu," in text(book, chapter) and "✓ 3 reproduced<" in text(book, chapter)
 
 
 def test_a_changed_claim_has_no_verdict(book: Book, chapter: Chapter) -> None:
     store(book, "laptop", ["reproduced"] * 3)
     book.edit("book/systems.yml", "The filter is right at all", "The filter is always right")
-    assert "  - ! **3 claim changed, not run again:** The filter is always" in text(book, chapter)
+    assert "- ! **claim changed, not run again:** The filter is always" in text(book, chapter)
 
 
 def test_facts_give_no_verdict_away(book: Book, chapter: Chapter) -> None:
@@ -105,11 +110,11 @@ def test_facts_give_no_verdict_away(book: Book, chapter: Chapter) -> None:
 
 def test_ways_in_follow_the_remote_and_the_place(book: Book, chapter: Chapter) -> None:
     store(book, "laptop", ["reproduced"] * 3)
-    first = text(book, chapter).splitlines()[0]
+    first = text(book, chapter).splitlines()[2]  # after the beginning of the box
     assert first.startswith("- **Run:** [Open in Colab](https://colab.research.google.com/github/")
     assert " · [Source](https://github.com/someone/book/blob/main/chapters/trust/one.py)" in first
     assert "](#" not in text(book, chapter) and ".md)" not in text(book, chapter)
-    assert text(book, chapter, None) == text(book, chapter).removeprefix(first + "\n")
+    assert text(book, chapter, None) == text(book, chapter).replace(first + "\n", "")
     site = card(book.project, chapter, site_links(GITHUB, chapter, colab=False))
     assert "Colab" not in site and "[Open in Binder]" in site
     assert "](#what-the-paper-claims-what-we-measure)" in site and "](../scoreboard.md)" in site

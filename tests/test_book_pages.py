@@ -112,6 +112,16 @@ def test_a_stale_run_is_named(book):
     assert "Chapter: Filters; its `laptop` run is stale.\n" in text
 
 
+def test_examples_hold_one_claim_of_each_verdict(book):
+    assert scoreboard.examples(book) == "No chapter is finished yet."
+    result(book, "laptop", LAPTOP)
+    text = scoreboard.examples(book)
+    claims = {claim[0] for claim in LAPTOP}
+    shown = [row[3] for row in rows(text, "Claim")]
+    assert "reproduced" in shown and len(set(shown)) == len(shown) <= len(claims)
+    assert rows(text, "Claim one-1 holds.")[0][1:] == ["+0.312 [+0.2, +0.4]", "0.1", "reproduced"]
+
+
 def test_claims_that_no_profile_tested_yet(book):
     result(book, "smoke", [("one-1", "not tested", 0.0, -1.0, 1.0)])
     assert rows(pages.generated(book)["book/scoreboard.md"], "one-1") == [

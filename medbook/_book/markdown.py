@@ -28,6 +28,15 @@ def link(text: str, target: str | None) -> str:
     return f"[{text}]({target})" if target else text
 
 
+def framed(verdict: str, words: str) -> str:
+    """Words in the frame that the site draws for a verdict; elsewhere the words alone.
+
+    >>> framed("not reproduced", "2 not reproduced")
+    '<span class="verdict not-reproduced">2 not reproduced</span>'
+    """
+    return f'<span class="verdict {verdict.replace(" ", "-")}">{words}</span>'
+
+
 def title(name: str) -> str:
     """A folder or file name as words: the caption of a part, the title of a page.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby, starmap
 
 from medbook import claims, results
-from medbook._book.markdown import duration, link
+from medbook._book.markdown import duration, framed, link
 from medbook._book.pages.scoreboard import Finding, findings_of
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import Remote
@@ -19,6 +19,10 @@ MARKS = {
     "reproduced": "✓", "not reproduced": "✗", "opposite": "⇄", "inconclusive": "?",
     "not tested": "–",
 }  # fmt: skip
+
+# Plain HTML, which every reader of notebooks knows; Markdown goes on after an empty line.
+BOX = '<div class="chapter-card">'
+UNFOLD = "<details><summary>Which claims?</summary>"
 
 Stored = dict[str, Results]  # profile -> results
 
@@ -56,10 +60,15 @@ def card(project: Project, chapter: Chapter, links: Links) -> str:
     """
     stored = stored_results(project, chapter)
     ways = " · ".join(link(name, url) for name, url in links.ways_in.items())
-    run = f"- **Run:** {ways}" if ways else ""
+    run = [f"- **Run:** {ways}"] if ways else []
     findings = _findings(project, chapter, stored)
     verdicts = _verdicts(findings, links) if findings else []
-    return "\n".join([*filter(None, [run]), *facts(project, chapter), *verdicts])
+    return boxed([*run, *facts(project, chapter), *verdicts])
+
+
+def boxed(lines: Sequence[str]) -> str:
+    """Lines in a box where styles are known (the site), else as they are."""
+    return "\n".join([BOX, "", *lines, "", "</div>"])
 
 
 def facts(project: Project, chapter: Chapter) -> list[str]:
@@ -125,21 +134,29 @@ def _rank(finding: Finding) -> int:
 
 
 def _verdicts(findings: Sequence[Finding], links: Links) -> list[str]:
-    """On which data, over how many seeds, where the numbers stand; then each verdict's claims."""
+    """Counts at a glance; unfolded, the claims of each verdict and where the numbers stand."""
     data = sorted({f"{f.claim.data} ({f.measured['data']})" for f in findings})
     seeds = [f.measured["n"] for f in findings if f.claim.kind != "exact"] or [1]
     few, many = min(seeds), max(seeds)
+    groups = {verdict: list(same) for verdict, same in groupby(findings, _verdict)}
+    counts = [framed(v, f"{_mark(v)} {len(same)} {v}") for v, same in groups.items()]
     head = (
-        f"- **Verdicts** at profile {findings[0].profile}, {', '.join(data)}, "
-        f"{few if few == many else f'{few} to {many}'} {'seed' if many == 1 else 'seeds'}. "
-        f"Values and intervals: {links.evidence}; other chapters: {links.scoreboard}."
+        f"- **Verdicts** at {findings[0].profile}, {', '.join(data)}, "
+        f"{few if few == many else f'{few} to {many}'} {'seed' if many == 1 else 'seeds'}: "
+        f"{' '.join(counts)}"
     )
-    return [head, *(_of_verdict(v, list(same)) for v, same in groupby(findings, _verdict))]
+    where = f"Values and intervals: {links.evidence}. Other chapters: {links.scoreboard}."
+    claims = [_of_verdict(verdict, same) for verdict, same in groups.items()]
+    return [head, "", UNFOLD, "", *claims, "", where, "", "</details>"]
 
 
 def _of_verdict(verdict: str, findings: list[Finding]) -> str:
-    statements = "; ".join(finding.claim.statement.rstrip(".") for finding in findings)
-    return f"  - {MARKS.get(verdict, '!')} **{len(findings)} {verdict}:** {statements}."
+    statements = " ".join(finding.claim.statement.rstrip(".") + "." for finding in findings)
+    return f"- {_mark(verdict)} **{verdict}:** {statements}"
+
+
+def _mark(verdict: str) -> str:
+    return MARKS.get(verdict, "!")
 
 
 def _verdict(finding: Finding) -> str:

@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 
 from medbook import results
 from medbook._book.keys import source_name
-from medbook._book.notebooks.card import facts
+from medbook._book.notebooks.card import boxed, facts
 from medbook._book.notebooks.frame import add_card, bare, text_of
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import find_remote
@@ -40,7 +40,7 @@ def student_notebook(project: Project, chapter: Chapter) -> NotebookNode:
         elif _is_solution(cell):
             cell.source = f"# Your answer to: {exercise}"
             cell.metadata["tags"] = ["exercise"]
-    add_card(notebook, find_remote(project.root), "\n".join(facts(project, chapter)))
+    add_card(notebook, find_remote(project.root), boxed(facts(project, chapter)))
     return notebook
 
 

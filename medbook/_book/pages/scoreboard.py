@@ -7,14 +7,13 @@ from itertools import groupby
 from typing import Any
 
 from medbook import results
-from medbook._book.markdown import link, table, title
+from medbook._book.markdown import framed, link, table, title
 from medbook._book.pages import replications
 from medbook._book.pages.replications import Pool
 from medbook._book.project import Project
 from medbook.claims import Claim, System, load_systems
 from medbook.profiles import PROFILES
 from medbook.stats import LEVEL, VERDICTS
-from medbook.tables import Verdict
 
 FALSE_RATE = (1 - LEVEL) / 2  # of the verdict "reproduced" where there is no effect
 DOUBTFUL = ("checked by smoke", "stale")
@@ -75,6 +74,24 @@ def page(project: Project, states: States) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def examples(project: Project) -> str:
+    """Of the first chapter with results: the first claim of each verdict, of the simplest kind."""
+    stored = stored_of(project)
+    for system in systems_of(project):
+        found = list(findings_of(system, stored))
+        decided = [f for f in found if f.profile == found[-1].profile and f.counts]
+        first = {f.verdict: f for f in reversed(decided) if f.claim.kind == "greater"}
+        if first:
+            rows = [
+                [f.claim.statement, _effect(f.measured), f.claim.margin, _marked(f.verdict)]
+                for f in sorted(first.values(), key=lambda f: VERDICTS.index(f.verdict))
+            ]
+            named = chapter_link(project, system, title(system.chapter).lower(), "notebooks")
+            head = ["a claim", "measured effect [95 % interval]", "must exceed", "verdict"]
+            return f"For example, from the chapter on {named}:\n\n{table(head, rows)}"
+    return "No chapter is finished yet."
+
+
 def _overview(project: Project, systems: list[System], stored: Stored) -> Iterator[str]:
     """A table a part, a row a system, a column a profile."""
     for part, members in groupby(systems, key=lambda system: system.part):
@@ -120,8 +137,7 @@ def _claims_table(system: System, findings: list[Finding], pool: Pool) -> str:
 
 
 def _marked(verdict: str) -> str:
-    """A verdict in the frame that the site draws around it."""
-    return Verdict(verdict)._repr_html_()
+    return framed(verdict, verdict) if verdict in VERDICTS else verdict
 
 
 def _statement(claim: Claim) -> str:

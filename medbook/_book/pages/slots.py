@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from medbook._book.markdown import without_fences
-from medbook._book.pages import datacards, teaching
+from medbook._book.pages import datacards, scoreboard, teaching
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 
@@ -36,6 +36,7 @@ def benchmarks(project: Project) -> str:
 
 
 MAKERS: dict[str, Callable[[Project], str]] = {
+    "examples": scoreboard.examples,
     "standing": teaching.standing,
     "picture": teaching.picture,
     "chapters": teaching.chapters,
