@@ -95,7 +95,7 @@ CHUNK = {"cpu": 500, "cuda": 4000}  # images whose noise is computed at a time
 def descend(
     network: nn.Module, x: Tensor, y: Tensor, delta: Tensor, mask: Tensor,
     rho: float, alpha: float, steps: int,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Inner problem of eq. 1: `steps` signed gradient steps down the loss, eq. 2."""
     network.eval()
     done, n = [], CHUNK[x.device.type]
@@ -171,7 +171,7 @@ def min_min(
     surrogate: nn.Module, x: Tensor, y: Tensor, budget: Budget, generator: torch.Generator,
     *, rho: float = RHO, ratio: float = 1.0, score: str = "largest gradient",
     fixed_mask: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Noise that solves eq. 1, EM for ratio = 1, SALM below; x in [0, 1]: (N, C, H, W)."""
     delta, mask = torch.zeros_like(x), torch.ones_like(x[:, :1])
     weights = surrogate.parameters()
@@ -211,7 +211,7 @@ def release(x: Tensor, delta: Tensor) -> Tensor:
 
 def targeted(
     x: Tensor, y: Tensor, surrogate: nn.Module, seed: int, budget: Budget
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """TAP: noise towards class (y + 1) mod K on a surrogate trained on the clean images."""
     fit(surrogate, release(x, torch.zeros_like(x)), y, seed=seed, **budget.training)
     wrong, steps = (y + 1) % (int(y.max()) + 1), budget.rounds * budget.steps
@@ -236,7 +236,7 @@ def synthetic(x: Tensor, y: Tensor, *, rho: float, seed: int, grid: int = 4) -> 
         n_samples=2 * n * k, n_features=dims, n_informative=dims, n_redundant=0,
         n_classes=k, n_clusters_per_class=1, flip_y=0.0, class_sep=10.0,
         random_state=seed % 2**32,
-    )  # fmt: skip
+    )
     own = np.empty((n, dims))
     for label in range(k):
         mine = (y == label).cpu().numpy()
@@ -261,14 +261,14 @@ class Transformer(nn.Module):
             channels, size, size // 4,  # 4 x 4 patches of 7 or 8 pixels
             hidden_size=64, mlp_dim=128, num_layers=4, num_heads=4, spatial_dims=2,
             classification=True, num_classes=classes, post_activation=None,
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.vit(x)[0]
 
 def make_network(
     kind: str, x: Tensor, classes: int, seed: int, width: int = 16
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """A new "resnet", "cnn" or "vit" for images of the shape and on the device of x."""
     (_, c, size, _), w = x.shape, width
     with torch.random.fork_rng(devices=[]):
@@ -279,13 +279,13 @@ def make_network(
             network = Classifier(
                 (c, size, size), classes, channels=(w, 2 * w, 4 * w), strides=(1, 2, 2),
                 num_res_units=0, norm="batch",
-            )  # fmt: skip
+            )
         else:
             network = ResNet(
                 "basic", [1, 1, 1, 1], [w, 2 * w, 4 * w, 4 * w], spatial_dims=2,
                 n_input_channels=c, num_classes=classes,
                 conv1_t_size=3, conv1_t_stride=1, no_max_pool=True,
-            )  # fmt: skip
+            )
     return network.to(x.device, memory_format=torch.channels_last)
 
 # %% [markdown]
@@ -433,7 +433,7 @@ def trial(job) -> list[Theft]:
             test=clean_scores(network, dataset.test),
             validation=clean_scores(network, dataset.val),
             psnr=psnr(released, train.images), ssim=ssim,
-        ))  # fmt: skip
+        ))
     return done
 
 # %% [markdown]
@@ -588,7 +588,7 @@ plots.show(
 # %% tags=["hide-input"]
 figure, ax = plt.subplots(figsize=(8, 5.5))
 rows = [(arm, thief) for arm in ("unprotected", "EM", "SALM") for thief in
-        ("resnet, as released", "cnn, as released", "vit, as released", "resnet, JPEG", "resnet, 80 %") if (arm, thief) in thefts]  # fmt: skip
+        ("resnet, as released", "cnn, as released", "vit, as released", "resnet, JPEG", "resnet, 80 %") if (arm, thief) in thefts]
 plots.intervals(ax, [f"{arm}: {thief}" for arm, thief in rows], [scores_of(*row).mean(1) for row in rows])
 ax.axvline(0.5, color="0.7", zorder=0)
 ax.set(xlabel="balanced accuracy on clean test images", xlim=(0.4, 1.02))
