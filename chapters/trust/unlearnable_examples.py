@@ -653,7 +653,7 @@ plots.show(
 # How many pixels does the noise need? Move the slider and watch the mask. **Question:** from which fraction $r$ on do you see the noise in the released image at a normal
 # viewing distance, and which parts of the chest does the surrogate choose first?
 
-# %%
+# %% tags=["hide-input"]
 from medbook.explore import explore
 
 demo = chest.train.balanced(run.scale(smoke=40, laptop=200, gpu=200), seed=run.seeds(1)[0])
