@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from book_fixtures import CLEAN, Book
@@ -14,6 +15,20 @@ from medbook._book.notebooks import publish
 from medbook._book.runs import execute, plan
 
 SOURCES = paths.PACKAGE
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# A sandbox of its own needs rights that containers do not give; no calls home of the browser.
+ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="module")  # as long as it is there, nothing else can use asyncio
+def browser() -> Iterator[Any]:
+    """A browser without a window, of those that this machine has."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        yield started.chromium.launch(executable_path=program, args=ARGUMENTS)
 
 
 @pytest.fixture

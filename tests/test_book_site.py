@@ -25,6 +25,7 @@ parts:
       - file: book/status
       - file: book/references
       - file: book/verify
+      - file: book/scale
 """
 
 
@@ -45,7 +46,8 @@ def book(tmp_path):
         "@misc{one, author = {A}, title = {One}, year = {2024}}"
     )
     (tmp_path / "book/intro.md").write_text("# Intro\n\nA formula $x^2$, [one](#one).\n")
-    (tmp_path / "book/verify.md").write_text("# How to verify\n")
+    for page in ("verify", "scale"):  # the scoreboard leads to them
+        (tmp_path / f"book/{page}.md").write_text(f"# {page}\n")
     (tmp_path / "chapters/trust/filters.py").write_text(HEAD.format(title="Filters", systems="one"))
     write_notebook(tmp_path)
     return Project(tmp_path)

@@ -1,7 +1,6 @@
 """The rendered site as readers meet it: in a browser, by keyboard, on a phone, without script."""
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,21 +14,12 @@ from rich.console import Console
 from medbook._book import site
 from medbook._book.project import Project
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 ROOT = Path(__file__).parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 PAGES = site.entries((ROOT / "_toc.yml").read_bytes())
 CHAPTER = "book/notebooks/unlearnable_examples"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-# A sandbox of its own needs rights that containers do not give; no calls home of the browser.
-ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed"),
-]
+pytestmark = pytest.mark.slow
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -39,23 +29,17 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
-def html() -> Path:
+@pytest.fixture(scope="module")
+def html(browser) -> Path:  # where there is no browser, nothing needs to be rendered
     return site.build(Project(ROOT), Console(quiet=True)).parent
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(html: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(html)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with playwright.sync_playwright() as started:
-        yield started.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
 
 
 class Visit:
