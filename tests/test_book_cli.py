@@ -45,6 +45,15 @@ def test_an_unknown_profile_is_refused(call, book, monkeypatch) -> None:
     assert code == 2 and "unknown profile 'desktop'" in err
 
 
+def test_chapters_stand_in_the_order_of_the_contents(book: Book) -> None:
+    for id in ("a", "scan", "scan_ct", "unlisted"):
+        book.add(id, quick(id))
+    lines = "".join(f"      - file: book/notebooks/{id}\n" for id in ("scan_ct", "scan", "a"))
+    toc = f"format: jb-book\nroot: book/intro\nparts:\n  - chapters:\n{lines}"
+    (book.root / "_toc.yml").write_text(toc)
+    assert [c.id for c in book.project.chapters()] == ["scan_ct", "scan", "a", "unlisted"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
 def test_help_lists_the_commands(call, arguments) -> None:
     code, out, _ = call(*arguments)

@@ -1,5 +1,6 @@
 """A checkout of the book: where things are and which chapters it has."""
 
+import re
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -84,6 +85,11 @@ class Project:
         """The files of all chapters, by part and name."""
         return sorted(self.root.glob("chapters/*/*.py"))
 
+    def listed(self) -> list[str]:
+        """Ids of the chapters that `_toc.yml` lists, in its order."""
+        toc = (self.root / TOC).read_text(encoding="utf-8")
+        return re.findall(r"^ *- file: book/notebooks/(\w+)", toc, re.MULTILINE)
+
     def chapters(self) -> list[Chapter]:
         """All chapters, in the order of `_toc.yml`, those it does not list last."""
         paths: dict[str, Path] = {}
@@ -93,9 +99,8 @@ class Project:
                 raise MedbookError(f"{both} share the id {path.stem!r}: rename one")
             paths[path.stem] = path
         found = {id: read_chapter(path) for id, path in paths.items()}
-        order = (self.root / "_toc.yml").read_text(encoding="utf-8")
-        place = {name: order.find(f"notebooks/{name}") for name in found}
-        return sorted(found.values(), key=lambda c: (place[c.id] < 0, place[c.id], c.id))
+        place = {name: number for number, name in enumerate(self.listed())}
+        return sorted(found.values(), key=lambda c: (place.get(c.id, len(place)), c.id))
 
     def select(self, names: list[str]) -> list[Chapter]:
         """The chapters of these ids, each once, or all of them for an empty list."""

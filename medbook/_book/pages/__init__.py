@@ -13,7 +13,6 @@ from medbook._book.checks.compare import compare
 from medbook._book.markdown import duration, link, table
 from medbook._book.pages import scoreboard, slots
 from medbook._book.pages.scoreboard import States
-from medbook._book.pages.teaching import listed
 from medbook._book.project import Chapter, Project
 from medbook._book.state import state
 from medbook.errors import MedbookError
@@ -34,7 +33,7 @@ def generated(project: Project) -> dict[str, str]:
         "book/status.md": status(project, states),
         "book/references.md": references(project),
     }
-    chapters = listed(project)
+    chapters = set(project.listed())
     return {name: _only_links_to(chapters, text) for name, text in pages.items()}
 
 

@@ -1,6 +1,5 @@
 """The generated parts of the teaching guide: picture and table of chapters, courses, minutes."""
 
-import re
 from collections.abc import Iterator
 
 from medbook import results
@@ -72,13 +71,7 @@ def standing(project: Project) -> str:
 
 def finished(project: Project) -> set[str]:
     """Ids of the chapters that `_toc.yml` lists and whose notebook is published."""
-    return {id for id in listed(project) if (project.notebooks / f"{id}.ipynb").exists()}
-
-
-def listed(project: Project) -> set[str]:
-    """Ids of the chapters that `_toc.yml` lists."""
-    toc = (project.root / "_toc.yml").read_text(encoding="utf-8")
-    return set(re.findall(r"^ *- file: book/notebooks/(\w+)", toc, re.MULTILINE))
+    return {id for id in project.listed() if (project.notebooks / f"{id}.ipynb").exists()}
 
 
 def _course(plan: Curriculum, course: Course, done: set[str]) -> Iterator[str]:
