@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from book_fixtures import Book
-from monai.networks.nets import ResNet
 from torch import Tensor, nn
 
 from medbook import data, paths, yamlfile
 from medbook._book import keys
 from medbook._book.state import judge
+from medbook.chapter import load as load_chapter
 from medbook.data.registry import File
 from medbook.data.sources import file_hash
 from medbook.parallel import one_thread
@@ -82,10 +82,7 @@ def test_ten_thousand_images_are_ready_in_seconds(
 def test_the_input_takes_a_small_part_of_a_step(augment: Augment | None) -> None:
     images = torch.randint(0, 256, (512, 1, 28, 28), dtype=torch.uint8)
     labels = torch.randint(0, 2, (512,))
-    resnet = ResNet(
-        "basic", [1, 1, 1, 1], [16, 32, 64, 64], spatial_dims=2, n_input_channels=1,
-        num_classes=2, conv1_t_size=3, conv1_t_stride=1, no_max_pool=True,
-    )  # fmt: skip
+    resnet = load_chapter("unlearnable_examples").make_network("resnet", images, 2, seed=0)
     train = partial(fit, images=images, labels=labels, steps=8, seed=0, augment=augment)
     with one_thread():  # threads that wait for each other on a busy machine blur the ratio
         without = min(train(Blind()).seconds for _ in range(3))

@@ -17,13 +17,12 @@ from typing import Literal
 import numpy as np
 import torch
 from measure import BUILD, arguments, interleaved, machine, publish, seconds, spread
-from monai.networks.nets import ResNet
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from medbook import data, paths
+from medbook import chapter, data, paths
 from medbook._book.markdown import table
 from medbook.data.registry import File
 from medbook.data.sources import file_hash
@@ -45,10 +44,10 @@ STEPS = """\
 `fit` against a plain loop of the kind with which the MedMNIST project trains its baselines: a
 data set that makes a PIL image of each item and transforms it alone, a DataLoader, Adam, the
 loss read at every step (evaluation between epochs is left out; the transform is written without
-torchvision). The same network and images, one epoch; starting the workers belongs to the loop.
-`fit` also puts the network into channels-last order, the plain loop does not. *Without the
-network*: the same call with a network that does not look at the images; input, loop and
-optimiser remain. Their share is to be at most 10 % for `fit`."""
+torchvision). The same network (that of the first chapter, in channels-last order) and images, one
+epoch; starting the workers belongs to the loop. *Without the network*: the same call with a
+network that does not look at the images; input, loop and optimiser remain. Their share is to be
+at most 10 % for `fit`."""
 READY = """\
 Until the images are tensors in memory, the files being in the page cache: to be less than 1 s.
 The files have the layout and compression of MedMNIST's, their content is generated; checking
@@ -71,11 +70,9 @@ class Blind(nn.Module):
 
 
 def small_resnet() -> nn.Module:
-    """The network of the first chapter."""
-    return ResNet(
-        "basic", [1, 1, 1, 1], [16, 32, 64, 64], spatial_dims=2, n_input_channels=1,
-        num_classes=CLASSES, conv1_t_size=3, conv1_t_stride=1, no_max_pool=True,
-    )  # fmt: skip
+    """The network of the first chapter, in channels-last order."""
+    make_network = chapter.load("unlearnable_examples").make_network
+    return make_network("resnet", torch.zeros(1, 1, SIDE, SIDE, device=DEVICE), CLASSES, seed=0)
 
 
 class PilImages(Dataset):  # type: ignore[type-arg]
@@ -136,7 +133,6 @@ def steps_table(steps: int, rounds: int) -> str:
     labels = rng.integers(0, CLASSES, len(images))
 
     def step_ms(loop: Training, make: Callable[[], nn.Module]) -> float:
-        torch.manual_seed(0)
         network = make()
         return 1000 * seconds(lambda: loop(network, images, labels)) / steps
 
