@@ -37,7 +37,7 @@ def book_with_copies(root: Path, n: int) -> Project:
     model = project.chapters()[0]
     for number in range(1, n + 1):
         rename = renaming(model, f"copy_{number:02}")
-        for path in (model.path, notebook_of(project, model), *results_of(project, model)):
+        for path in (model.path, project.notebook(model.id), *results_of(project, model)):
             text = rename(path.read_text(encoding="utf-8"))
             path.with_name(rename(path.name)).write_text(text, encoding="utf-8")
         enter(project, model, rename)
@@ -70,7 +70,7 @@ def enter(project: Project, model: Chapter, rename: Rename) -> None:
 def pretend_run(project: Project, chapter: Chapter) -> None:
     """Make stored results, a smoke run and a passed check of today's source out of old results."""
     plan = make_plan(project, "smoke")
-    published = notebook_of(project, chapter)
+    published = project.notebook(chapter.id)
     for path in results_of(project, chapter):
         adapted = as_of_today(project, chapter, path)
         results.save(adapted, path)
@@ -105,10 +105,6 @@ def write_marked(notebook: Path, stored: results.Results, target: Path) -> None:
     read = nbformat.read(notebook, 4)
     read.metadata["medbook"] = mark(stored)
     results.write_atomic(target, nbformat.writes(read) + "\n")
-
-
-def notebook_of(project: Project, chapter: Chapter) -> Path:
-    return project.notebooks / f"{chapter.id}.ipynb"
 
 
 def results_of(project: Project, chapter: Chapter) -> list[Path]:

@@ -76,8 +76,8 @@ def run(
     from medbook._book.runs.plan import make_plans
 
     project = find_project()
-    remote_gpu = scheduler and profile == "gpu"  # this machine needs none then
-    plans = make_plans(project, "gpu" if remote_gpu else resolve(profile), seed or [0], out)
+    asked = named(profile) if scheduler else resolve(profile)  # the GPU may be elsewhere then
+    plans = make_plans(project, asked, seed or [0], out)
     outcomes = execute.run(
         plans, project.select(chapters or []), console, jobs=jobs, scheduler=scheduler, force=force
     )

@@ -15,8 +15,10 @@ from jupytext.header import header_to_metadata_and_cell
 from nbformat import NotebookNode
 from sphinx_external_toc.parsing import MalformedError, parse_toc_data
 
-from medbook import yamlfile
+from medbook import results, yamlfile
 from medbook.errors import MedbookError
+from medbook.profiles import PROFILES
+from medbook.results import Results
 
 CONFIG, TOC = "_config.yml", "_toc.yml"
 MARKERS = (TOC, "chapters", "book/systems.yml")
@@ -73,9 +75,18 @@ class Project:
         """Committed reference numbers."""
         return self.root / "book/results"
 
+    def notebook(self, chapter: str) -> Path:
+        """The committed, executed notebook of a chapter."""
+        return self.notebooks / f"{chapter}.ipynb"
+
     def published(self, chapter: str, profile: str) -> Path:
         """The stored results file of a chapter."""
         return self.results / f"{chapter}.{profile}.json"
+
+    def stored(self, chapter: str) -> dict[str, Results]:
+        """The stored results of a chapter by profile, the smallest first."""
+        paths = {profile: self.published(chapter, profile) for profile in PROFILES}
+        return {profile: results.load(path) for profile, path in paths.items() if path.exists()}
 
     def run_folder(self, profile: str, seed: int = 0) -> Path:
         """Where `medbook run` puts notebooks and results of this machine."""

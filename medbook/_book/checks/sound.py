@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from medbook import claims, results, stats
@@ -29,7 +30,7 @@ def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
         stored = results.load(path)
     except MedbookError as error:
         found.append(str(error).removeprefix(f"{path.name}: "))
-        stored = _despite(path.read_text(encoding="utf-8")) if path.exists() else {}
+        stored = despite_digest(path)
     if stored:
         known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
         found += [*_metrics(stored), *_claims(stored, known)]
@@ -39,11 +40,11 @@ def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
     return messages
 
 
-def _despite(text: str) -> Results:
-    """A file that fails its digest is read all the same, to name what was changed in it."""
+def despite_digest(path: Path) -> Results:
+    """Stored results, though their digest be wrong, to name what was changed; else nothing."""
     try:
-        stored = json.loads(text)
-    except ValueError:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return stored if isinstance(stored, dict) and {"metrics", "claims"} <= stored.keys() else {}
 
@@ -98,7 +99,7 @@ def _claim(stored: dict[str, Any], claim: claims.Claim, profile: str) -> Iterato
 
 
 def _notebook(project: Project, chapter: Chapter, stored: Results) -> Iterator[str]:
-    path = project.notebooks / f"{chapter.id}.ipynb"
+    path = project.notebook(chapter.id)
     name = path.relative_to(project.root).as_posix()
     if not path.exists():
         yield f"{name}: missing: publish the chapter"

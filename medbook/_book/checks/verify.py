@@ -19,7 +19,7 @@ from rich.table import Table
 from medbook import parallel, results
 from medbook._book import keys
 from medbook._book.checks.compare import compare
-from medbook._book.checks.sound import unsound
+from medbook._book.checks.sound import despite_digest, unsound
 from medbook._book.project import SMOKE_BUDGET, Chapter, Project
 from medbook._book.runs.execute import run
 from medbook._book.runs.failure import ANSI, cell_seconds, title_of
@@ -82,7 +82,7 @@ def check_numbers(
 ) -> None:
     """This machine's numbers against the stored ones, with a table of both."""
     by_seed: dict[int, list[Chapter]] = {}
-    stored = {c.id: _stored(project, c, profile) for c in chapters}
+    stored = {c.id: despite_digest(project.published(c.id, profile)) for c in chapters}
     for chapter in chapters:
         by_seed.setdefault(stored[chapter.id].get("seed", 0), []).append(chapter)
     table = Table("number", "stored", "here", "verdict", title=f"Numbers at profile {profile}")
@@ -113,7 +113,7 @@ def check_cells(project: Project, chapter: Chapter) -> list[str]:
 
     What has passed is remembered until the notebook or the sources change.
     """
-    notebook = project.notebooks / f"{chapter.id}.ipynb"
+    notebook = project.notebook(chapter.id)
     if not notebook.exists():
         return []
     plan = make_plan(project, "smoke")
@@ -175,15 +175,6 @@ def _run_those(
     failed = [str(o.failure) for o in outcomes if o.failure]
     report.failures += [text for text in failed if text not in report.failures]
     return [o.chapter for o in outcomes if not o.failure]
-
-
-def _stored(project: Project, chapter: Chapter, profile: str) -> Results:
-    """Stored results, though their digest be wrong (`unsound` tells); empty if unreadable."""
-    try:
-        stored = json.loads(project.published(chapter.id, profile).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return stored if isinstance(stored, dict) and "metrics" in stored else {}
 
 
 def _compare(

@@ -59,7 +59,7 @@ def listed_once(page: Page) -> Problems:
 
 def published(page: Page) -> Problems:
     """The committed notebook is of this source and these results, and small."""
-    path = page.project.notebooks / f"{page.chapter.id}.ipynb"
+    path = page.project.notebook(page.chapter.id)
     where = path.relative_to(page.project.root).as_posix()
     if not path.exists():
         yield f"{where}: missing: run and publish {page.chapter.id}"

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, starmap
 
-from medbook import claims, results
 from medbook._book.markdown import duration, framed, link
-from medbook._book.pages.scoreboard import Finding, findings_of
+from medbook._book.pages.scoreboard import Finding, findings_of, systems_of
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import Remote
-from medbook.profiles import PROFILES
 from medbook.results import Results
 from medbook.stats import VERDICTS
 
@@ -58,7 +56,7 @@ def card(project: Project, chapter: Chapter, links: Links) -> str:
         chapter: which one.
         links: where it leads.
     """
-    stored = stored_results(project, chapter)
+    stored = project.stored(chapter.id)
     ways = " · ".join(link(name, url) for name, url in links.ways_in.items())
     run = [f"- **Run:** {ways}"] if ways else []
     findings = _findings(project, chapter, stored)
@@ -73,15 +71,9 @@ def boxed(lines: Sequence[str]) -> str:
 
 def facts(project: Project, chapter: Chapter) -> list[str]:
     """The lines of a card that give no verdict away: level, papers, data, time and memory."""
-    stored = stored_results(project, chapter)
+    stored = project.stored(chapter.id)
     lines = [_level(chapter), _papers(project, chapter), _data(chapter, stored), _costs(stored)]
     return [f"- {line}" for line in lines if line]
-
-
-def stored_results(project: Project, chapter: Chapter) -> Stored:
-    """The stored results of a chapter, smallest profile first."""
-    paths = {profile: project.published(chapter.id, profile) for profile in PROFILES}
-    return {profile: results.load(path) for profile, path in paths.items() if path.exists()}
 
 
 def _level(chapter: Chapter) -> str:
@@ -90,7 +82,7 @@ def _level(chapter: Chapter) -> str:
 
 
 def _papers(project: Project, chapter: Chapter) -> str:
-    systems = claims.load_systems(project.root / "book/systems.yml")
+    systems = systems_of(project)
     cited = [
         f"{', '.join(s.authors)} ({s.year}), {link(s.title, s.links.get('paper'))}"
         + (f", {link('code', s.links['code'])}" if "code" in s.links else "")
@@ -123,7 +115,7 @@ def _cost(profile: str, run: Results) -> str:
 
 def _findings(project: Project, chapter: Chapter, stored: Stored) -> list[Finding]:
     """What the largest stored profile found of the chapter's claims, sorted by verdict."""
-    systems = claims.load_systems(project.root / "book/systems.yml")
+    systems = systems_of(project)
     runs = {(chapter.id, profile): run for profile, run in stored.items()}
     found = [f for s in systems if s.chapter == chapter.id for f in findings_of(s, runs)]
     return sorted((f for f in found if f.profile == found[-1].profile), key=_rank)

@@ -5,7 +5,6 @@ from typing import Any
 import yaml
 from pybtex.database import BibliographyData, Entry  # type: ignore[import-untyped]
 
-from medbook._book.notebooks.card import stored_results
 from medbook._book.project import Chapter, Project
 from medbook.errors import MedbookError
 
@@ -26,7 +25,7 @@ def citation(project: Project, chapter: Chapter, url: str) -> str:
         return ""
     book = _read(project)
     year = str(book.get("date-released", ""))[:4]
-    runs = stored_results(project, chapter)
+    runs = project.stored(chapter.id)
     numbers = ", ".join(f"{profile} {run['digest']}" for profile, run in runs.items())
     parts = [
         f"{' and '.join(_authors(book))}{f' ({year})' if year else ''}",

@@ -121,7 +121,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _published_text(project: Project, chapter: Chapter) -> str:
-    path = project.notebooks / f"{chapter.id}.ipynb"
+    path = project.notebook(chapter.id)
     if not path.exists():
         raise MedbookError(f"{chapter.id} has no published notebook: take --student, or publish it")
     return path.read_text(encoding="utf-8")

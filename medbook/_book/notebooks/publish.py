@@ -71,7 +71,7 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
         smoke, _ = _up_to_date(make_plan(project, "smoke"), chapter)
         measured["smoke"] = smoke_snapshot(smoke)
     measured["digest"] = results.digest(measured)
-    published = _target(project, chapter)
+    published = project.notebook(chapter.id)
     results_file = project.published(chapter.id, plan.profile)
     if plan.profile == "laptop":
         notebook = normalised(chapter, executed)
@@ -89,7 +89,7 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
 
 def _refresh(plan: Plan, chapter: Chapter) -> Path:
     """Today's prose around the outputs that are published."""
-    published = read_notebook(_target(plan.project, chapter))
+    published = read_notebook(plan.project.notebook(chapter.id))
     notebook = normalised(chapter, published)
     notebook.metadata["medbook"] = published.metadata["medbook"]
     return _write(plan.project, chapter, notebook)
@@ -101,7 +101,7 @@ def _refuse_outlived(plan: Plan, chapter: Chapter) -> None:
     if state not in ("stale", "missing"):  # if smoke vouches for a change, it is none of a cell
         reasons = [r for r in reasons if r.startswith(f"{source_name(chapter)} cell")]
         stored = results.load(plan.project.published(chapter.id, plan.profile))
-        published = _target(plan.project, chapter)
+        published = plan.project.notebook(chapter.id)
         if stored["seed"] != plan.seed:
             reasons.append(f"seed {stored['seed']} is published")
         elif not published.exists() or _mark(published) != mark(stored):
@@ -114,12 +114,8 @@ def _write(project: Project, chapter: Chapter, notebook: NotebookNode) -> Path:
     """Frame a notebook and store it; its card shows the results that are stored now."""
     remote = find_remote(project.root)
     surround(notebook, project, chapter, remote, notebook_links(remote, chapter))
-    results.write_atomic(_target(project, chapter), text_of(notebook))
-    return _target(project, chapter)
-
-
-def _target(project: Project, chapter: Chapter) -> Path:
-    return project.notebooks / f"{chapter.id}.ipynb"
+    results.write_atomic(project.notebook(chapter.id), text_of(notebook))
+    return project.notebook(chapter.id)
 
 
 def _up_to_date(plan: Plan, chapter: Chapter) -> tuple[results.Results, NotebookNode]:

@@ -20,7 +20,7 @@ def notebooks(project: Project, remote: Remote | None) -> dict[str, str]:
     """
     files = {}
     for chapter in project.chapters():
-        path = project.notebooks / f"{chapter.id}.ipynb"
+        path = project.notebook(chapter.id)
         if path.exists():
             notebook = read_notebook(path)
             # Colab opens the committed file, which must install the medbook that it belongs to.

@@ -183,10 +183,9 @@ def systems_of(project: Project) -> list[System]:
 def stored_of(project: Project) -> Stored:
     """The stored results of all chapters."""
     return {
-        (chapter.id, profile): results.load(path)
+        (chapter.id, profile): run
         for chapter in project.chapters()
-        for profile in PROFILES
-        if (path := project.published(chapter.id, profile)).exists()
+        for profile, run in project.stored(chapter.id).items()
     }
 
 
@@ -202,5 +201,5 @@ def findings_of(system: System, stored: Stored) -> Iterator[Finding]:
 
 def chapter_link(project: Project, system: System, text: str, folder: str) -> str:
     """A text that leads to a system's chapter, if there is one yet."""
-    published = (project.notebooks / f"{system.chapter}.ipynb").exists()
+    published = project.notebook(system.chapter).exists()
     return link(text, f"{folder}/{system.chapter}.ipynb" if published else None)

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 
-from medbook import results
 from medbook._book.markdown import duration, link, table, title
 from medbook._book.pages import courses, graph, minutes
 from medbook._book.pages.courses import Course, Curriculum, Session
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Chapter, Project
 from medbook.claims import System
-from medbook.profiles import PROFILES
 
 RATES = (
     f"The minutes are estimates: {minutes.WORDS_A_MINUTE} words of prose a minute, "
@@ -71,7 +69,7 @@ def standing(project: Project) -> str:
 
 def finished(project: Project) -> set[str]:
     """Ids of the chapters that `_toc.yml` lists and whose notebook is published."""
-    return {id for id in project.listed() if (project.notebooks / f"{id}.ipynb").exists()}
+    return {id for id in project.listed() if project.notebook(id).exists()}
 
 
 def _course(plan: Curriculum, course: Course, done: set[str]) -> Iterator[str]:
@@ -133,8 +131,6 @@ def _timing(project: Project, chapter: Chapter) -> Iterator[str]:
     )
     runs = [
         f"{profile} {duration(run['seconds'])} on {run['environment']['device']}"
-        for profile in PROFILES
-        if (path := project.published(chapter.id, profile)).exists()
-        for run in [results.load(path)]
+        for profile, run in project.stored(chapter.id).items()
     ]
     yield f"Measured time of a run: {', '.join(runs) or 'none is stored'}."
