@@ -1,0 +1,1 @@
+"""Measurement operators of the imaging modalities, each with its exact adjoint."""
