@@ -56,7 +56,7 @@ class Session:
     profile: str
     seed: int
     started: float = field(default_factory=time.perf_counter)
-    datasets: dict[str, data.Dataset] = field(default_factory=dict)
+    datasets: dict[str, data.Dataset | data.ImageSet] = field(default_factory=dict)
     arms: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -78,11 +78,23 @@ class Session:
 
     def load(self, name: str, **options: Any) -> data.Dataset:
         """`medbook.data.load`, noted in the results; smoke takes the twin, equal everywhere."""
-        source: Literal["twin", "auto"] = "twin" if self.profile == "smoke" else "auto"
-        dataset = data.load(name, device=str(self.device), source=source, **options)
-        self.datasets[name] = dataset
-        data.check_overlap(list(self.datasets))
+        dataset = data.load(name, device=str(self.device), source=self._source, **options)
+        self._use(dataset)
         return dataset
+
+    def images(self, name: str, **options: Any) -> data.ImageSet:
+        """`medbook.data.images`, noted in the results; smoke takes the twin, equal everywhere."""
+        image_set = data.images(name, device=str(self.device), source=self._source, **options)
+        self._use(image_set)
+        return image_set
+
+    @property
+    def _source(self) -> Literal["twin", "auto"]:
+        return "twin" if self.profile == "smoke" else "auto"
+
+    def _use(self, dataset: data.Dataset | data.ImageSet) -> None:
+        self.datasets[dataset.name] = dataset
+        data.check_overlap(list(self.datasets))
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
         """`[function(item) for item in items]`, side by side where the machine has room for it."""

@@ -8,7 +8,7 @@ import pytest
 from book_fixtures import Book
 
 from medbook import data
-from medbook._book.pages import datacards
+from medbook._book.pages import datacards, twin_strips
 from medbook._book.project import Project
 from medbook.data import registry
 from medbook.errors import MedbookError
@@ -46,21 +46,35 @@ def cards_of(text):
 
 def test_every_set_has_a_card_with_its_licence_credit_and_hashes(text):
     cards = cards_of(text)
-    assert list(cards) == data.names()
+    assert list(cards) == sorted(data.names() + list(data.IMAGES))
     for name, card in cards.items():
-        info = data.info(name)
+        info = data.ENTRIES[name]
         assert f"- **Licence:** {info.licence}\n" in card
         assert f"```text\n{info.credit}\n```" in card
-        assert info.unit in card and all(label in card for label in info.classes)
+        assert info.unit in card
         assert all(file.digest in card and file.path in card for file in info.files.values())
+    for name in data.names():
+        assert "Classes:" in cards[name]
+        assert all(label in cards[name] for label in data.info(name).classes)
     assert "CC BY-NC 4.0" in cards["dermamnist"]
     assert "no public mirror" in cards["mednist"] and "zenodo" not in cards["mednist"]
 
 
+def test_cards_of_images_without_labels_say_what_a_value_is(text):
+    cards = cards_of(text)
+    assert not any("Classes:" in cards[name] for name in data.IMAGES)
+    ct = cards["chest_ct_lidc"]
+    assert "- **Values:** HU, -1,024 to 3,071\n" in ct
+    assert "- **Side of a pixel:** 5.625 mm at 64 px, 2.812 mm at 128 px" in ct
+    assert "- **Side of a pixel:** not stated\n" in cards["chest_xray_lungs"]
+    assert "comes with the Python package skimage" in cards["fundus"]
+    assert "| none |" in re.search(r".*\(#fundus\).*", datacards.overview(REAL))[0]
+
+
 def test_overlapping_sets_name_each_other(text):
     cards = cards_of(text)
-    for one in data.names():
-        for other in data.names():
+    for one in data.ENTRIES:
+        for other in data.ENTRIES:
             row = next(
                 x for x in cards[one].splitlines() if x.startswith("- **Not together with:**")
             )
@@ -82,17 +96,18 @@ def test_chapters_that_use_a_set_are_linked(text):
 def test_pictures_have_words_and_are_the_same_each_time(text):
     for name, card in cards_of(text).items():
         (alt,) = re.findall(r'<img [^>]*alt="([^"]+)"', card)
-        assert f"{len(data.info(name).classes)} small generated pictures" in alt
+        n = len(data.info(name).classes) if name in data.names() else 1 if name == "fundus" else 6
+        assert f"{n} small generated pictures" in alt
         assert "data:image/png;base64," in card
-    datacards._strip.cache_clear()
+    twin_strips.strip.cache_clear()
     assert datacards.cards(REAL) == text
     assert len(text) + len((ROOT / "book/data.md").read_text()) < 600_000
 
 
 def test_numbers_of_images_are_those_of_medmnist():
     facts = datacards.load(REAL)
-    assert list(facts) == data.names()
-    for name in facts.keys() - {"mednist"}:
+    assert list(facts) == sorted(data.ENTRIES)
+    for name in set(data.names()) - {"mednist"}:
         assert facts[name].splits == registry._TABLE[name]["n_samples"]
     assert sum(facts["mednist"].splits.values()) == 9000
 
@@ -101,7 +116,7 @@ def test_licences_of_images_in_notebooks_are_stated_by_hand():
     use = (ROOT / "book/use.md").read_text()
     for chapter in REAL.chapters():
         for name in chapter.meta["data"]:
-            info = data.info(name)
+            info = data.ENTRIES[name]
             rows = [x for x in use.splitlines() if x.startswith(f"| {datacards.title(info)} |")]
             assert len(rows) == 1 and info.licence in rows[0]
             assert "NC" not in info.licence
@@ -112,7 +127,8 @@ def test_licences_of_images_in_notebooks_are_stated_by_hand():
     [
         ("name: mednist", "name: mednest", r"yml:\d+: data set mednest is not in the registry"),
         ("name: octmnist", "name: mednist", r"yml:\d+: data set mednist stands here twice"),
-        ("train: 1080, val", "val: 1080, train", r"yml:\d+: `splits` must be train, val and test"),
+        ("train: 1080, val", "val: 1080, train", r"yml:\d+: `splits` must be train, val, test"),
+        ("splits: {all: 209}", "splits: {train: 209}", r"yml:\d+: `splits` must be all"),
         ("    people: children;", "    persons: children;", r"unknown: people, persons"),
     ],
 )

@@ -70,6 +70,20 @@ def test_sizes_are_those_that_the_source_loads(
     assert get.loaded_sizes(loading(book, size)) == {"pneumoniamnist": sizes}
 
 
+def test_sizes_of_images_without_labels_are_told_too(book: Book, chapter: Chapter) -> None:
+    book.edit("chapters/trust/one.py", "data: [pneumoniamnist]", "data: [chest_ct_lidc, fundus]")
+    book.edit("chapters/trust/one.py", 'run.load("pneumoniamnist")', 'run.images("chest_ct_lidc")')
+    with (book.root / "chapters/trust/one.py").open("a") as file:
+        file.write("eye = run.images('fundus', size=run.scale(smoke=128, laptop=128, gpu=512))\n")
+    chapter = book.project.select(["one"])[0]
+    assert get.loaded_sizes(chapter) == {"chest_ct_lidc": [256], "fundus": [128, 512]}
+    book.edit("chapters/trust/one.py", "('fundus', size=run", "('fundus', size=n + run")
+    with pytest.raises(
+        MedbookError, match=r'Write `run\.images\("fundus", size=\.\.\.\)` with one of'
+    ):
+        get.loaded_sizes(book.project.select(["one"])[0])
+
+
 @pytest.mark.parametrize(
     "size", [", size=n", ", size=29", ", **o", ")\nrun.load('pneumoniamnist', size=n"]
 )

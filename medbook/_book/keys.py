@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import os
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -95,16 +94,11 @@ def new_real_data(results: Results) -> list[str]:
 
 
 def real_files(name: str) -> list[Path]:
-    """Files of a registered data set that lie in `MEDBOOK_DATA` or in the cache."""
-    from medbook.data import REGISTRY, sources
+    """Files of a registered data set that lie on this machine."""
+    from medbook.data import ENTRIES, sources
 
-    if name not in REGISTRY:
-        return []
-    given = os.environ.get("MEDBOOK_DATA")
-    folders = [Path(given)] if given else []
-    files = [file.path for file in REGISTRY[name].files.values()]
-    candidates = [folder / file for folder in (*folders, sources.cache_folder()) for file in files]
-    return sorted({path for path in candidates if path.is_file()})
+    files = ENTRIES[name].files.values() if name in ENTRIES else []
+    return sorted({path for file in files for path in sources.places(file) if path.is_file()})
 
 
 def source_name(chapter: Chapter) -> str:

@@ -71,7 +71,7 @@ def _chapters(project: Project) -> Table:
 
 def _data() -> Table:
     table = Table("data set", "laptop and gpu take", title="Data")
-    for name in data.names():
+    for name in sorted(data.ENTRIES):
         files = "\n".join(map(str, real_files(name)))
         table.add_row(name, f"real: {files}" if files else _without_file(name))
     return table
@@ -79,7 +79,7 @@ def _data() -> Table:
 
 def _without_file(name: str) -> str:
     """What a run does about a data set that no file of lies here."""
-    if not any(file.urls for file in data.info(name).files.values()):
+    if not any(file.urls for file in data.ENTRIES[name].files.values()):
         return "twin (there is no public mirror)"
     return "twin" if os.environ.get("MEDBOOK_OFFLINE") == "1" else "download, else twin"
 
@@ -117,7 +117,7 @@ def _free_gib(project: Project) -> float:
 
 def _used_data(project: Project) -> set[str]:
     named = {name for chapter in project.chapters() for name in chapter.meta["data"]}
-    return named & set(data.names())
+    return named & set(data.ENTRIES)
 
 
 def _unlike_lock(project: Project) -> Iterator[str]:

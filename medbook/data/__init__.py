@@ -1,76 +1,33 @@
 """Data sets by name, as tensors: real where there is a file, else a procedural twin."""
 
-import hashlib
-import os
-import warnings
-import zipfile
-from dataclasses import replace
-from typing import Literal
+from itertools import chain
+from pathlib import Path
 
 import torch
 
-from medbook.data import medmnist_files, mednist, sources, twins
+from medbook.data import image_files, image_twins, medmnist_files, mednist, twins
 from medbook.data.dataset import Dataset, Split
+from medbook.data.entries import Entry, ImageInfo, Info
+from medbook.data.image_registry import IMAGES
+from medbook.data.imageset import ImageSet
 from medbook.data.medmnist_files import Arrays
-from medbook.data.registry import REGISTRY, Info, check_overlap, info, names
-from medbook.errors import MedbookError
+from medbook.data.obtain import Source, obtain, permutation
+from medbook.data.registry import ENTRIES, REGISTRY, check_overlap, image_info, info, names
 
-__all__ = ["REGISTRY", "Dataset", "Info", "Split", "check_overlap", "info", "load", "names"]
-
-
-def _assemble(entry: Info, kind: Literal["real", "twin"], arrays: Arrays, sha256: str) -> Dataset:
-    train, val, test = (
-        Split(torch.from_numpy(images.copy()), torch.from_numpy(labels))
-        for images, labels in (arrays[split] for split in ("train", "val", "test"))
-    )
-    said = (entry.licence, entry.credit, entry.origin)
-    return Dataset(entry.name, kind, train, val, test, entry.classes, entry.unit, sha256, *said)
-
-
-def _real(entry: Info, size: int) -> Dataset:
-    path = sources.locate(entry.files[size])
-    try:
-        if entry.name == "mednist":
-            arrays = mednist.read(path, size, entry.classes)
-        else:
-            arrays = medmnist_files.read(path)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise MedbookError(f"{path} cannot be read as {entry.name}: {error}; delete it") from error
-    return _assemble(entry, "real", arrays, sources.file_hash(path))
-
-
-def _twin(entry: Info, size: int) -> Dataset:
-    arrays = twins.make(entry, size)
-    content = b"".join(array.tobytes() for pair in arrays.values() for array in pair)
-    entry = replace(
-        entry,
-        unit="generated image",
-        licence="MIT",
-        credit=f"procedural twin of {entry.name}, no patient data",
-        origin="medbook.data.twins",
-    )
-    return _assemble(entry, "twin", arrays, hashlib.sha256(content).hexdigest())
-
-
-def _auto(entry: Info, size: int) -> Dataset:
-    try:
-        return _real(entry, size)
-    except sources.Unavailable as reason:
-        warnings.warn(f"{entry.name}: using its procedural twin: {reason}", stacklevel=3)
-        return _twin(entry, size)
-
-
-_MAKERS = {"auto": _auto, "real": _real, "twin": _twin}
+__all__ = [
+    "ENTRIES", "IMAGES", "REGISTRY", "Dataset", "Entry", "ImageInfo", "ImageSet", "Info", "Split",
+    "check_overlap", "image_info", "images", "info", "load", "names",
+]  # fmt: skip
 
 
 def load(
     name: str,
     size: int = 28,
     device: str | torch.device = "cpu",
-    source: Literal["auto", "real", "twin"] = "auto",
+    source: Source = "auto",
     permute_test_seed: int | None = None,
 ) -> Dataset:
-    """Load a data set as tensors.
+    """Load a data set with labels as tensors.
 
     Real files are looked for in the folder ``MEDBOOK_DATA``, then in the user's cache, then
     downloaded (not if ``MEDBOOK_OFFLINE`` is 1). A file with a wrong hash is an error.
@@ -93,15 +50,77 @@ def load(
     >>> load("pneumoniamnist", source="twin").train.images.shape
     torch.Size([600, 1, 28, 28])
     """
-    if source not in _MAKERS:
-        raise MedbookError(f"source is {source!r}; accepted are {', '.join(_MAKERS)}")
-    entry = info(name)
-    if size not in entry.files:
-        sizes = ", ".join(map(str, entry.files))
-        raise MedbookError(f"{name} has no size {size!r}; accepted are {sizes}")
-    dataset = _MAKERS[source](entry, size)
-    if permute_test_seed is None and (text := os.environ.get("MEDBOOK_PERMUTE_TEST")):
-        permute_test_seed = int(text)
-    if permute_test_seed is not None:
-        dataset = dataset.with_permuted_test(permute_test_seed)
+    found = obtain(
+        info(name), size, source, _read, twins.make, lambda arrays: chain(*arrays.values())
+    )
+    entry, arrays = found.entry, found.content
+    train, val, test = (
+        Split(torch.from_numpy(images.copy()), torch.from_numpy(labels))
+        for images, labels in (arrays[split] for split in ("train", "val", "test"))
+    )
+    dataset = Dataset(
+        name, found.kind, train, val, test, entry.classes,
+        entry.unit, found.sha256, entry.licence, entry.credit, entry.origin,
+    )  # fmt: skip
+    if (seed := permutation(permute_test_seed)) is not None:
+        dataset = dataset.with_permuted_test(seed)
     return dataset.to(device)
+
+
+def _read(entry: Info, path: Path, size: int) -> Arrays:
+    if entry.name == "mednist":
+        return mednist.read(path, size, entry.classes)
+    return medmnist_files.read(path)
+
+
+def images(
+    name: str,
+    size: int = 256,
+    device: str | torch.device = "cpu",
+    source: Source = "auto",
+    permute_test_seed: int | None = None,
+) -> ImageSet:
+    """Load images without labels as tensors.
+
+    Files are looked for as by ``load``; none of these has a mirror. What a size is:
+
+    - ``chest_ct_lidc``: the slices of one patient from the feet to the head, in HU, the front on
+      top and the patient's right at the left. 256, 128, 64: all 133, averaged over square blocks;
+      512: four of them unaveraged.
+    - ``chest_xray_lungs``: 209 X-rays of children, 166 with lung masks. 256, 128: the centre
+      square; 512: the whole picture on black.
+    - ``fundus``: one photograph in colour, made smaller to 512, 256 or 128.
+    - ``phase_contrast``: 256: 16 crops of each of 7 focus planes of one field, plane by plane;
+      16-bit values are brought to 0 to 255 with their fractions.
+
+    Args:
+        name: one of ``IMAGES``.
+        size: side of the images in pixels, see above.
+        device: where the tensors go.
+        source: as for ``load``; a twin has fewer images.
+        permute_test_seed: shuffle the targets with this seed, to check that nothing is chosen on
+            them; default: ``MEDBOOK_PERMUTE_TEST``, if set.
+
+    Raises:
+        MedbookError: unknown name, size or source; damaged file; no real file for ``"real"``.
+
+    >>> images("chest_xray_lungs", source="twin").images.shape
+    torch.Size([16, 1, 256, 256])
+    """
+    found = obtain(
+        image_info(name), size, source,
+        lambda entry, path, size: image_files.READERS[entry.name](path, size),
+        image_twins.make,
+        lambda pictures: (array for array in pictures if array is not None),
+    )  # fmt: skip
+    entry, pictures = found.entry, found.content
+    pixels, groups = torch.from_numpy(pictures.images), torch.from_numpy(pictures.groups)
+    masks = None if pictures.masks is None else torch.from_numpy(pictures.masks)
+    image_set = ImageSet(
+        name, found.kind, pixels, pixels, entry.value_unit, entry.value_range,
+        entry.pixel_mm.get(size), groups, masks,
+        entry.unit, found.sha256, entry.licence, entry.credit, entry.origin,
+    )  # fmt: skip
+    if (seed := permutation(permute_test_seed)) is not None:
+        image_set = image_set.with_permuted_targets(seed)
+    return image_set.to(device)

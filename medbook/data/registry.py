@@ -1,19 +1,21 @@
-"""What is known about each data set: files, hashes, licence, origin, unit, overlaps."""
+"""What is known about each labelled data set, and which sets share images."""
 
 import ast
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from medbook.data.entries import Entry, File, ImageInfo, Info
+from medbook.data.image_registry import IMAGES, KERMANY, TCIA
 from medbook.errors import MedbookError
 
 # An older record that holds the same 28-pixel files as the one that the medmnist package names.
 _MIRROR = "https://zenodo.org/records/6496656/files"
 _CITE = "MedMNIST v2 (Yang et al. 2023, doi:10.5281/zenodo.10519652)"
-_KERMANY, _NIH, _LITS, _TCIA = "Kermany 2018 chest X-rays", "NIH ChestX-ray14", "LiTS", "TCIA"
+_NIH, _LITS = "NIH ChestX-ray14", "LiTS"
 _PATHOLOGY, _PATIENTS = "Kather 2019 colorectal", "image (patients not published)"
 _SLICES = "slice (CT scans not published)"
 
@@ -23,7 +25,7 @@ _MEDMNIST_2D: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "pathmnist": (_PATHOLOGY, "patch (slides not published)", (10, 11, 12, 12, 9, 13, 9, 10, 14)),
     "dermamnist": ("HAM10000", "image (lesions not published)", (3, 5, 11, 1, 11, 67, 2)),
     "octmnist": ("Kermany 2018 OCT", _PATIENTS, (34, 11, 8, 47)),
-    "pneumoniamnist": (_KERMANY, _PATIENTS, (26, 74)),
+    "pneumoniamnist": (KERMANY, _PATIENTS, (26, 74)),
     "retinamnist": ("DeepDRiD", _PATIENTS, (45, 12, 19, 18, 6)),
     "breastmnist": ("BUSI", _PATIENTS, (27, 73)),
     "bloodmnist": ("Acevedo 2020", "cell (donors not published)", (7, 18, 9, 17, 7, 8, 20, 14)),
@@ -33,36 +35,10 @@ _MEDMNIST_2D: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "organsmnist": (_LITS, _SLICES, (8, 5, 4, 5, 8, 8, 25, 5, 6, 15, 11)),
 }
 
-# Sets that `load` does not read but that share images with sets that it reads.
+# Sets that the book does not read but that share images with sets that it reads.
 _OTHERS = {
-    "chest_xray_lungs": _KERMANY, "chestmnist": _NIH, "organmnist3d": _LITS,
-    "pathmnist_subset": _PATHOLOGY, "nodulemnist3d": _TCIA, "chest_ct_lidc": _TCIA,
+    "chestmnist": _NIH, "organmnist3d": _LITS, "pathmnist_subset": _PATHOLOGY, "nodulemnist3d": TCIA
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class File:
-    """One file: path below the data folder, ``algorithm:hexdigest``, and its mirrors in order."""
-
-    path: str
-    digest: str
-    urls: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Info:
-    """What the registry states about one data set; ``files`` holds one for each image size."""
-
-    name: str
-    classes: tuple[str, ...]
-    channels: int
-    shares: tuple[int, ...]
-    unit: str
-    licence: str
-    origin: str
-    credit: str
-    collections: frozenset[str]
-    files: dict[int, File]
 
 
 def _medmnist_table() -> dict[str, dict[str, Any]]:
@@ -114,9 +90,11 @@ REGISTRY["mednist"] = Info(
     licence="CC BY-SA 4.0",
     origin="MedNIST, gathered from TCIA, RSNA Bone Age and NIH ChestX-ray14",
     credit="MedNIST: Dr Bradley J. Erickson, Mayo Clinic; CC BY-SA 4.0",
-    collections=frozenset({_NIH, _TCIA, "RSNA Bone Age"}),
+    collections=frozenset({_NIH, TCIA, "RSNA Bone Age"}),
     files={32: _MEDNIST_FILE, 64: _MEDNIST_FILE},
 )
+ENTRIES = cast(Mapping[str, Entry], ChainMap(REGISTRY, IMAGES))
+"""Every data set, with labels or without."""
 
 
 def names() -> list[str]:
@@ -135,7 +113,8 @@ def info(name: str) -> Info:
         name: one of ``names()``.
 
     Raises:
-        MedbookError: unknown name, or a MedMNIST set that is multi-label or three-dimensional.
+        MedbookError: unknown name, a set without labels, or a MedMNIST set that is multi-label or
+            three-dimensional.
 
     >>> info("pneumoniamnist").classes
     ('normal', 'pneumonia')
@@ -143,28 +122,57 @@ def info(name: str) -> Info:
     if name in REGISTRY:
         return REGISTRY[name]
     what = f"unknown data set {name!r}"
-    if name in _TABLE:
+    if name in IMAGES:
+        what = f"{name} has no labels: load it with medbook.data.images"
+    elif name in _TABLE:
         kind = "three-dimensional" if name.endswith("3d") else "multi-label"
         what = f"{name} is {kind}; only 2D sets with one label an image are read"
     raise MedbookError(f"{what}; accepted are {', '.join(names())}")
+
+
+def image_info(name: str) -> ImageInfo:
+    """What the registry states about a set of images without labels.
+
+    Args:
+        name: one of ``IMAGES``.
+
+    Raises:
+        MedbookError: unknown name, or a set with labels.
+
+    >>> image_info("chest_ct_lidc").value_unit
+    'HU'
+    """
+    if name in IMAGES:
+        return IMAGES[name]
+    what = f"unknown set of images {name!r}"
+    if name in REGISTRY:
+        what = f"{name} has labels: load it with medbook.data.load"
+    raise MedbookError(f"{what}; accepted are {', '.join(IMAGES)}")
 
 
 def check_overlap(names: Sequence[str]) -> None:
     """Refuse data sets that share, or may share, source images.
 
     Args:
-        names: data sets meant for one experiment; names of sets that ``load`` does not read
-            (such as ``chest_xray_lungs``) are accepted where their source is known.
+        names: data sets meant for one experiment, with labels or without; names of sets that the
+            book does not read (such as ``chestmnist``) are accepted where their source is known.
 
     Raises:
         MedbookError: two of them come from one collection, or a name is unknown.
 
     >>> check_overlap(["pneumoniamnist", "breastmnist"])
     """
-    sources = [{_OTHERS[name]} if name in _OTHERS else info(name).collections for name in names]
+    sources = [_collections(name) for name in names]
     for (a, of_a), (b, of_b) in combinations(zip(names, sources, strict=True), 2):
         if shared := of_a & of_b:
             raise MedbookError(
                 f"{a} and {b} may hold the same images (both from {', '.join(sorted(shared))}); "
                 "use only one of them in an experiment"
             )
+
+
+def _collections(name: str) -> frozenset[str]:
+    """Where the images of a set come from."""
+    if name in _OTHERS:
+        return frozenset({_OTHERS[name]})
+    return ENTRIES[name].collections if name in ENTRIES else info(name).collections

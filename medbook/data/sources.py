@@ -2,6 +2,7 @@
 
 import os
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pooch
@@ -9,7 +10,7 @@ import requests
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from medbook.data.registry import File
+from medbook.data.entries import File
 from medbook.errors import MedbookError
 
 CONNECT_SECONDS = 3.0  # short: a machine without network must not wait long for its twin
@@ -134,33 +135,33 @@ def _reason(error: Exception) -> str:
     return type(error).__name__
 
 
+def places(file: File) -> list[Path]:
+    """Where a file is looked for: ``MEDBOOK_DATA``, the user's cache, its Python package."""
+    given = os.environ.get("MEDBOOK_DATA")
+    folders = [*([Path(given)] if given else []), cache_folder()]
+    package = find_spec(file.path.split("/")[0]) if file.package else None
+    if package and package.origin:
+        folders.append(Path(package.origin).parents[1])
+    return [folder / file.path for folder in folders]
+
+
 def locate(file: File) -> Path:
-    """Path of the verified real file: ``MEDBOOK_DATA``, the user's cache, else a download.
+    """Path of the verified real file: in one of its ``places``, else downloaded.
 
     Raises:
         Unavailable: no file found, and none could be (or may be) downloaded.
         MedbookError: a file was found whose hash is wrong, or ``MEDBOOK_DATA`` is no folder.
     """
-    places = [folder / file.path for folder in (*_data_folders(), cache_folder())]
-    for path in places:
+    given = os.environ.get("MEDBOOK_DATA")
+    if given and not Path(given).is_dir():
+        raise MedbookError(f"MEDBOOK_DATA is {given}, which is no folder: correct or unset it")
+    for path in places(file):
         if path.is_file():
             return verify(path, file)
-    missing = "no " + " or ".join(map(str, places))
+    missing = "no " + " or ".join(map(str, places(file)))
     if os.environ.get("MEDBOOK_OFFLINE") == "1":
         raise Unavailable(f"{missing}, and MEDBOOK_OFFLINE=1 forbids downloads")
     try:
         return download(file)
     except Unavailable as error:
         raise Unavailable(f"{missing}, and it was not downloaded ({error})") from error
-
-
-def _data_folders() -> list[Path]:
-    """The folder ``MEDBOOK_DATA``, if it is set.
-
-    Raises:
-        MedbookError: it is no folder.
-    """
-    given = os.environ.get("MEDBOOK_DATA")
-    if given and not Path(given).is_dir():
-        raise MedbookError(f"MEDBOOK_DATA is {given}, which is no folder: correct or unset it")
-    return [Path(given)] if given else []

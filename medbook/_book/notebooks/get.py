@@ -14,7 +14,7 @@ from medbook._book.project import Chapter, Project, find_project
 from medbook.data import sources
 from medbook.errors import MedbookError
 
-DEFAULT_SIZE = signature(data.load).parameters["size"].default
+LOADERS = ("load", "images")  # of `medbook.data`, and of a run
 DATA = "data"  # the folder of the data sets, beside the notebook
 
 
@@ -60,27 +60,31 @@ def loaded_sizes(chapter: Chapter) -> dict[str, list[int]]:
     Raises:
         MedbookError: a data set of the front matter is not loaded with a size that can be read.
     """
-    found: dict[str, set[object]] = {n: set() for n in chapter.meta["data"] if n in data.REGISTRY}
+    found: dict[str, set[object]] = {n: set() for n in chapter.meta["data"] if n in data.ENTRIES}
     for call in ast.walk(ast.parse(chapter.path.read_text(encoding="utf-8"))):
         if isinstance(call, ast.Call) and (name := _loaded_name(call)) in found:
             found[name].update(_sizes(call))
     wanted = {
-        name: [s for s in data.info(name).files if s in sizes] for name, sizes in found.items()
+        name: [s for s in data.ENTRIES[name].files if s in sizes] for name, sizes in found.items()
     }
     for name, sizes in found.items():
         if not sizes or len(wanted[name]) < len(sizes):
+            loader = "images" if name in data.IMAGES else "load"
             raise MedbookError(
                 f"{source_name(chapter)}: which size of {name} does it load? Write "
-                f'`run.load("{name}", size=...)` with one of {list(data.info(name).files)}'
+                f'`run.{loader}("{name}", size=...)` with one of {list(data.ENTRIES[name].files)}'
             )
     return wanted
 
 
 def _loaded_name(call: ast.Call) -> str:
-    """The data set of a call `run.load("name", ...)`; empty for other calls."""
-    is_load = isinstance(call.func, ast.Attribute) and call.func.attr == "load"
-    first = call.args[0] if is_load and call.args else None
+    """The data set of `run.load("name", ...)` or `run.images(...)`; empty for other calls."""
+    first = call.args[0] if _loader(call) in LOADERS and call.args else None
     return str(first.value) if isinstance(first, ast.Constant) else ""
+
+
+def _loader(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
 
 
 def _sizes(call: ast.Call) -> list[object]:
@@ -89,7 +93,8 @@ def _sizes(call: ast.Call) -> list[object]:
     The size for smoke is left out, as smoke takes the twin; None stands for what is no number.
     """
     options = {keyword.arg: keyword.value for keyword in call.keywords}  # `**more` under None
-    given = options.get("size", options.get(None, ast.Constant(DEFAULT_SIZE)))
+    default = signature(getattr(data, _loader(call))).parameters["size"].default
+    given = options.get("size", options.get(None, ast.Constant(default)))
     scaled = given.keywords if isinstance(given, ast.Call) else []
     values = [k.value for k in scaled if k.arg != "smoke"] or [given]
     return [value.value if isinstance(value, ast.Constant) else None for value in values]
@@ -97,7 +102,7 @@ def _sizes(call: ast.Call) -> list[object]:
 
 def _take(name: str, sizes: list[int], folder: Path) -> Iterator[str]:
     """Copy the files of a data set, downloading what is not at hand."""
-    files = data.info(name).files
+    files = data.ENTRIES[name].files
     for file in dict.fromkeys(files[size] for size in sizes):
         target = folder / file.path
         try:

@@ -1,22 +1,18 @@
-"""Data cards: what is known about each data set, with a picture of its twin."""
+"""Data cards: what is known about each data set, with pictures of its twin."""
 
 from dataclasses import dataclass
-from functools import cache
 
-import numpy as np
-
-from medbook import plots
 from medbook._book.markdown import link, table
-from medbook._book.pages import records
+from medbook._book.pages import records, twin_strips
 from medbook._book.project import Chapter, Project
-from medbook.data import REGISTRY, Info, twins
-from medbook.data.registry import File
+from medbook.data import ENTRIES, Entry, ImageInfo, Info
+from medbook.data.entries import File
 from medbook.errors import MedbookError
 
 FILE = "datasets.yml"
 TEXTS = ("name", "image", "split_by", "people", "artefacts", "labels", "twin")
 FIELDS = dict.fromkeys(TEXTS, str) | {"splits": dict}
-SIZE, DPI = 28, 60  # of the pictures: every set but MedNIST has this size
+SPLITS: dict[type[Entry], list[str]] = {Info: ["train", "val", "test"], ImageInfo: ["all"]}
 
 
 @dataclass(frozen=True)
@@ -43,13 +39,13 @@ def load(project: Project) -> dict[str, Facts]:
     facts: dict[str, Facts] = {}
     for entry in records.entries(root, "sets", FIELDS, FILE):
         name, where = entry["name"], f"{FILE}:{entry.line}"
-        if name not in REGISTRY or name in facts:
+        if name not in ENTRIES or name in facts:
             what = "stands here twice" if name in facts else "is not in the registry"
             raise MedbookError(f"{where}: data set {name} {what}")
-        if list(entry["splits"]) != ["train", "val", "test"]:
-            raise MedbookError(f"{where}: `splits` must be train, val and test")
+        if list(entry["splits"]) != (splits := SPLITS[type(ENTRIES[name])]):
+            raise MedbookError(f"{where}: `splits` must be {', '.join(splits)}")
         facts[name] = Facts(**entry)
-    if missing := sorted(REGISTRY.keys() - facts.keys()):
+    if missing := sorted(ENTRIES.keys() - facts.keys()):
         raise MedbookError(f"{FILE}: data sets of the registry are missing: {', '.join(missing)}")
     return {name: facts[name] for name in sorted(facts)}
 
@@ -61,42 +57,42 @@ def overview(project: Project) -> str:
     rows = [
         [
             link(title(info), f"#{name}"), info.licence, f"{sum(facts.splits.values()):,}",
-            len(info.classes), info.unit, ", ".join(overlaps(info)) or "none known",
+            len(info.classes) if isinstance(info, Info) else "none", info.unit,
+            ", ".join(overlaps(info)) or "none known",
             ", ".join(_users(chapters, name)),
         ]
         for name, facts in load(project).items()
-        if (info := REGISTRY[name])
+        if (info := ENTRIES[name])
     ]  # fmt: skip
     return table(head, rows)
 
 
 def cards(project: Project) -> str:
-    """A section for each data set; its anchor is the name that `medbook.data.load` takes."""
+    """A section for each data set; its anchor is the name that loads it."""
     chapters = project.chapters()
     return "\n\n".join(
-        _card(facts, REGISTRY[name], _users(chapters, name))
-        for name, facts in load(project).items()
+        _card(facts, ENTRIES[name], _users(chapters, name)) for name, facts in load(project).items()
     )
 
 
-def title(info: Info) -> str:
+def title(info: Entry) -> str:
     """The data set as its publishers write it.
 
-    >>> title(REGISTRY["pneumoniamnist"])
+    >>> title(ENTRIES["pneumoniamnist"])
     'PneumoniaMNIST'
     """
     return info.credit.split(":")[0]
 
 
-def overlaps(info: Info) -> dict[str, str]:
+def overlaps(info: Entry) -> dict[str, str]:
     """The other data sets of the registry that may hold the same images, and from which source.
 
-    >>> overlaps(REGISTRY["organamnist"])
+    >>> overlaps(ENTRIES["organamnist"])
     {'organcmnist': 'LiTS', 'organsmnist': 'LiTS'}
     """
     return {
         other.name: ", ".join(sorted(shared))
-        for other in REGISTRY.values()
+        for other in ENTRIES.values()
         if other is not info and (shared := info.collections & other.collections)
     }
 
@@ -109,7 +105,7 @@ def _users(chapters: list[Chapter], name: str) -> list[str]:
     ]
 
 
-def _card(facts: Facts, info: Info, users: list[str]) -> str:
+def _card(facts: Facts, info: Entry, users: list[str]) -> str:
     splits = ", ".join(f"{n:,} {split}" for split, n in facts.splits.items())
     shared = "; ".join(f"{name} (both from {source})" for name, source in overlaps(info).items())
     known = {
@@ -118,6 +114,7 @@ def _card(facts: Facts, info: Info, users: list[str]) -> str:
         "Origin": info.origin,
         "One image": facts.image,
         "Channels": f"{info.channels} ({'grey' if info.channels == 1 else 'colour'})",
+        **(_values(info) if isinstance(info, ImageInfo) else {}),
         "Independent unit": info.unit,
         "Images": splits,
         "Split by": facts.split_by,
@@ -126,18 +123,25 @@ def _card(facts: Facts, info: Info, users: list[str]) -> str:
         "Artefacts": facts.artefacts,
         "Labels": facts.labels,
         "Used in": ", ".join(users) or "no chapter yet",
-        "Twin": f"{facts.twin}; {sum(twins.COUNTS.values())} images, no patient's",
+        "Twin": f"{facts.twin}; {twin_strips.count(info)} images, no patient's",
     }
     return "\n\n".join([
         f"({info.name})=\n## {title(info)}",
         "\n".join(f"- **{what}:** {words}" for what, words in known.items()),
-        _strip(info.name),
-        "Classes:",
-        _classes(info),
+        twin_strips.strip(info.name, title(info)),
+        *(["Classes:", _classes(info)] if isinstance(info, Info) else []),
         "Files:",
         _files(info),
         f"Credit line to copy:\n\n```text\n{info.credit}\n```",
     ])  # fmt: skip
+
+
+def _values(info: ImageInfo) -> dict[str, str]:
+    """What a number in an image stands for."""
+    low, high = info.value_range
+    sides = [f"{mm:.4g} mm at {size} px" for size, mm in info.pixel_mm.items()]
+    values = f"{info.value_unit}, {low:,.0f} to {high:,.0f}"
+    return {"Values": values, "Side of a pixel": ", ".join(sides) or "not stated"}
 
 
 def _classes(info: Info) -> str:
@@ -150,7 +154,7 @@ def _classes(info: Info) -> str:
     return table(["label", "class", "share, about"], rows)
 
 
-def _files(info: Info) -> str:
+def _files(info: Entry) -> str:
     rows = [
         [f"{size} px", f"`{file.path}`", f"`{file.digest}`", _mirrors(file)]
         for size, file in info.files.items()
@@ -159,18 +163,7 @@ def _files(info: Info) -> str:
 
 
 def _mirrors(file: File) -> str:
+    if file.package:
+        return f"comes with the Python package {file.path.split('/')[0]}"
     links = [link(f"mirror {n}", url) for n, url in enumerate(file.urls, 1)]
     return ", ".join(links) or "no public mirror: without the file the twin is used"
-
-
-@cache  # the twin of a set is the same on every call
-def _strip(name: str) -> str:
-    """One twin image of each class, side by side, as an HTML figure."""
-    info = REGISTRY[name]
-    images, labels = twins.make(info, SIZE)["test"]
-    first = [int(np.flatnonzero(labels == label)[0]) for label in range(len(info.classes))]
-    figure = plots.image_grid(images[first], titles=[str(label) for label in range(len(first))])
-    named = ", ".join(f"{label} {words}" for label, words in enumerate(info.classes))
-    alt = f"{len(first)} small generated pictures in a row, one for each class: {named}."
-    caption = f"Twin of {title(info)}: a generated picture of each label. Not a picture of anybody."
-    return plots.card(plots.data_uri(figure, DPI), alt, caption)
