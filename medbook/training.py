@@ -1,4 +1,4 @@
-"""Training of a network on images that lie on the device as uint8, batches by index."""
+"""Training of a network on images that lie on the device, batches by index."""
 
 import hashlib
 import math
@@ -66,8 +66,8 @@ def fit(
     arms that share them see the same images in the same order.
 
     Args:
-        network: maps (B, C, H, W) in [0, 1] to what `loss` takes; on the device of the images.
-        images: (N, C, H, W) uint8.
+        network: maps a batch of images to what `loss` takes; on the device of the images.
+        images: (N, C, H, W) uint8, which the network gets in [0, 1], or float, as they are.
         labels: (N, ...) whatever `loss` compares with.
         steps: optimiser steps, >= 1.
         seed: of order and augmentation.
@@ -88,9 +88,10 @@ def fit(
     >>> fit(net, *data, steps=3, seed=0).n_train
     8
     """
-    if images.dtype != torch.uint8 or len(images) != len(labels) or not len(images) or steps < 1:
+    readable = images.dtype == torch.uint8 or images.is_floating_point()
+    if not readable or len(images) != len(labels) or not len(images) or steps < 1:
         raise MedbookError(
-            f"fit takes uint8 images, as many labels and steps >= 1, not {images.dtype} "
+            f"fit takes uint8 or float images, as many labels and steps >= 1, not {images.dtype} "
             f"{tuple(images.shape)}, {len(labels)} labels, {steps} steps"
         )
     start, device = time.perf_counter(), images.device
@@ -110,7 +111,7 @@ def fit(
         for step in range(len(losses), steps):
             torch.manual_seed(seed + step)  # of dropout: the same after a resume, too
             index = batches[step]
-            batch = images[index].float().div_(255)
+            batch = _unit_range(images[index])
             if augment is not None:
                 batch = augment(batch, noise)
             with torch.autocast(device.type, torch.bfloat16, enabled=_has_bf16(device)):
@@ -143,8 +144,8 @@ def predict(network: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor
     """Outputs of a network in evaluation mode, on the CPU in float32.
 
     Args:
-        network: maps (B, C, H, W) in [0, 1] to (B, ...).
-        images: (N, C, H, W) uint8.
+        network: maps (B, C, H, W) to (B, ...).
+        images: (N, C, H, W) uint8 or float, as in `fit`.
         batch_size: images at a time.
 
     Returns:
@@ -155,7 +156,7 @@ def predict(network: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor
     """
     network.eval()
     with torch.autocast(images.device.type, torch.bfloat16, enabled=_has_bf16(images.device)):
-        parts = [network(batch.float().div(255)) for batch in images.split(batch_size)]
+        parts = [network(_unit_range(batch)) for batch in images.split(batch_size)]
     return torch.cat(parts).float().cpu()
 
 
@@ -191,6 +192,11 @@ def weights_digest(network: nn.Module) -> str:
         sha.update(name.encode())
         sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return sha.hexdigest()[:16]
+
+
+def _unit_range(batch: Tensor) -> Tensor:
+    """What the network gets: of uint8 0 to 255 as 0 to 1."""
+    return batch.float().div_(255) if batch.dtype == torch.uint8 else batch
 
 
 def _batches(n: int, size: int, steps: int, generator: torch.Generator) -> Tensor:
