@@ -77,6 +77,8 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
         ctx.pair = transposed, matrix
         with torch.autocast(x.device.type, enabled=False):
+            if len(x) == 1:  # a vector: nearly twice as fast as a matrix of one column
+                return (matrix @ x[0])[None]
             return (matrix @ x.t()).t()
 
     @staticmethod

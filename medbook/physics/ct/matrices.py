@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from medbook.physics.ct.geometry import Geometry
 
 EDGE = 1e-7  # of a pixel: what is nearer to a grid line lies on it
-CHUNK = 1 << 22  # crossings of rays with grid lines that are held at a time
+CHUNK = 1 << 17  # crossings of rays with grid lines that are held at a time: they fit the cache
 
 Floats = NDArray[np.floating]
 
