@@ -273,7 +273,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(steps: int, tmp_path: Path
 @pytest.mark.parametrize(
     ("images", "labels", "steps"),
     [
-        (numbered_images().float(), torch.zeros(N), 1),
+        (numbered_images().long(), torch.zeros(N), 1),
         (numbered_images(), torch.zeros(N - 1), 1),
         (numbered_images(0), torch.zeros(0), 1),
         (numbered_images(), torch.zeros(N), 0),
@@ -369,3 +369,21 @@ def test_the_digest_changes_with_one_weight_or_buffer_and_not_with_memory_order(
     changed = weights_digest(network)
     network[1].num_batches_tracked += 1
     assert len({digest, changed, weights_digest(network)}) == 3
+
+
+def test_float_images_reach_the_network_as_they_are() -> None:
+    images = torch.linspace(-3, 7, N * 35).reshape(N, 1, 5, 7)
+    seen: list[Tensor] = []
+
+    class Watch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.detach())
+            return self.gain * x
+
+    fit(Watch(), images, images, steps=1, seed=0, loss=lambda a, b: (a - b).square().mean())
+    assert torch.equal(torch.cat(seen).flatten().sort().values, images.flatten().sort().values)
+    assert torch.equal(predict(nn.Identity(), images), images)
