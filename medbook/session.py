@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from medbook import data, profiles, results, stats
 from medbook.claims import Claim, chapter_claims
@@ -88,13 +89,27 @@ class Session:
         self._use(image_set)
         return image_set
 
+    def phantom(self, name: str, images: Tensor, *, value_unit: str, unit: str) -> data.ImageSet:
+        """Generated images with exact truth, noted in the results as a phantom.
+
+        Args:
+            name: of the set, for claims that it carries.
+            images: (N, C, H, W), on any device.
+            value_unit: of the values.
+            unit: what is independent, e.g. "drawn slice".
+        """
+        image_set = data.phantom(name, images, value_unit=value_unit, unit=unit)
+        self.datasets[name] = image_set
+        return image_set
+
     @property
     def _source(self) -> Literal["twin", "auto"]:
         return "twin" if self.profile == "smoke" else "auto"
 
     def _use(self, dataset: data.Dataset | data.ImageSet) -> None:
         self.datasets[dataset.name] = dataset
-        data.check_overlap(list(self.datasets))
+        drawn = [d.name for d in self.datasets.values() if d.kind == "phantom"]
+        data.check_overlap([name for name in self.datasets if name not in drawn])
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
         """`[function(item) for item in items]`, side by side where the machine has room for it."""

@@ -430,3 +430,18 @@ def test_fundus_comes_with_scikit_image():
     assert red > green > 20 and eye[:, :20, :20].max() < 20  # round on black
     disc = eye[1].flatten().argmax() % 512
     assert disc < 128  # a left eye
+
+
+def test_a_phantom_is_noted_as_one_and_its_targets_are_permuted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = medbook.start("unlearnable_examples", profile="smoke")
+    run.images("chest_ct_lidc", size=64)
+    drawn = torch.arange(12.0).reshape(12, 1, 1, 1)
+    plain = run.phantom("drawn", drawn, value_unit="water", unit="drawn slice")
+    assert run.datasets["drawn"].kind == "phantom" and plain.targets is plain.images
+    monkeypatch.setenv("MEDBOOK_PERMUTE_TEST", "3")
+    shuffled = data.phantom("drawn", drawn, value_unit="water", unit="drawn slice")
+    assert torch.equal(shuffled.images, drawn) and not torch.equal(shuffled.targets, drawn)
+    assert shuffled.sha256 == plain.sha256
+    run.images("phase_contrast")  # the phantom's name does not disturb the check for overlaps

@@ -1,9 +1,11 @@
 """Data sets by name, as tensors: real where there is a file, else a procedural twin."""
 
+import hashlib
 from itertools import chain
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from medbook.data import image_files, image_twins, medmnist_files, mednist, twins
 from medbook.data.dataset import Dataset, Split
@@ -16,7 +18,7 @@ from medbook.data.registry import ENTRIES, REGISTRY, check_overlap, image_info, 
 
 __all__ = [
     "ENTRIES", "IMAGES", "REGISTRY", "Dataset", "Entry", "ImageInfo", "ImageSet", "Info", "Split",
-    "check_overlap", "image_info", "images", "info", "load", "names",
+    "check_overlap", "image_info", "images", "info", "load", "names", "phantom",
 ]  # fmt: skip
 
 
@@ -124,3 +126,35 @@ def images(
     if (seed := permutation(permute_test_seed)) is not None:
         image_set = image_set.with_permuted_targets(seed)
     return image_set.to(device)
+
+
+def phantom(
+    name: str,
+    images: Tensor,
+    *,
+    value_unit: str,
+    unit: str,
+    permute_test_seed: int | None = None,
+) -> ImageSet:
+    """Generated images as a set, each an independent unit, its hash that of its values.
+
+    Args:
+        name: of the set.
+        images: (N, C, H, W) float.
+        value_unit: of the values.
+        unit: what an image is, e.g. "drawn slice".
+        permute_test_seed: as for ``images``.
+
+    >>> phantom("discs", torch.ones(2, 1, 4, 4), value_unit="1/mm", unit="disc").kind
+    'phantom'
+    """
+    sha256 = hashlib.sha256(images.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+    span = float(images.min()), float(images.max())
+    groups = torch.arange(len(images), device=images.device)
+    said = unit, sha256, "MIT", "drawn by formula, no patient data", "medbook.phantom"
+    image_set = ImageSet(
+        name, "phantom", images, images, value_unit, span, None, groups, None, *said
+    )
+    if (seed := permutation(permute_test_seed)) is not None:
+        image_set = image_set.with_permuted_targets(seed)
+    return image_set

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and what must be said about them; ``kind`` tells real images from a twin.
+    """Images and what must be said about them; ``kind`` tells real images from generated ones.
 
     ``unit`` says what is independent, ``sha256`` is the hash of the file (of a twin: of its
     arrays). Whatever is compared with the truth is compared with ``targets``, whatever is measured
@@ -25,7 +25,7 @@ class ImageSet:
     """
 
     name: str
-    kind: Literal["real", "twin"]
+    kind: Literal["real", "twin", "phantom"]
     images: Tensor
     targets: Tensor
     value_unit: str
