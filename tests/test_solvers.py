@@ -14,7 +14,17 @@ from skimage.restoration import denoise_tv_chambolle
 
 from medbook.errors import MedbookError
 from medbook.physics.operator import dot_test, largest_eigenvalue, operator_norm
-from medbook.solvers import cgls, divergence, gradient, sirt, total_variation, tv
+from medbook.solvers import (
+    cgls,
+    divergence,
+    gradient,
+    sgp,
+    sirt,
+    smooth_tv_objective,
+    total_variation,
+    tv,
+)  # fmt: skip
+from medbook.solvers.sgp import split_tv
 from medbook.solvers.tv import _Steps
 
 IDENTITY = SimpleNamespace(A=lambda x: x, AT=lambda y: y)
@@ -537,13 +547,89 @@ def test_tv_keeps_the_edge_that_least_squares_blurs():
     assert (tv(flipped, y, 1e-3, iterations=3000, upper=1.0).x - truth).abs().max() > 0.3
 
 
+# --- scaled gradient projection -------------------------------------------------------------------
+
+
+def sgp_problem(rows=14, domain=(1, 3, 5), batch=2, dtype=torch.float64, seed=0):
+    operator = matrix(rows, domain, seed=seed, dtype=dtype, positive=True)
+    x = numbers(batch, *domain, seed=seed + 1, dtype=dtype).clamp(min=0)
+    noise = 0.3 * numbers(batch, 1, rows, seed=seed + 2, dtype=dtype)
+    return operator, operator.A(x) + noise
+
+
+@given(SEEDS)
+@settings(max_examples=20)
+def test_the_parts_of_the_tv_gradient_are_positive_and_differ_by_it(seed):
+    x = numbers(2, 1, 4, 5, seed=seed).abs().requires_grad_()
+    zero = SimpleNamespace(A=lambda x: 0 * x, AT=lambda y: 0 * y)
+    f = smooth_tv_objective(zero, x, torch.zeros_like(x), 1.0, beta=0.1).sum()
+    (g,) = torch.autograd.grad(f, x)
+    V, U = split_tv(x.detach(), beta=0.1)
+    assert (V >= 0).all() and (U >= 0).all()
+    torch.testing.assert_close(V - U, g)
+
+
+def test_the_smooth_objective_in_closed_form():
+    x = torch.tensor([[[[1.0, 3.0], [0.0, 0.0]]]])
+    squares = [1 + 1, 4 + 9, 0 + 1, 0 + 9]  # across, then down; zeros before the first
+    expected = 0.5 * 3.0**2 + 2 * sum(math.sqrt(q + 0.25) for q in squares)
+    y = x + torch.tensor([[[[3.0, 0.0], [0.0, 0.0]]]])
+    assert smooth_tv_objective(IDENTITY, x, y, 2.0, beta=0.5).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 5.0])
+def test_sgp_agrees_with_scipy(weight):
+    operator, y = sgp_problem(rows=30)
+    found = sgp(operator, y, weight, iterations=3000, beta=0.05)
+    for item, data, value in zip(found.x, y, found.objective[-1], strict=True):
+
+        def f(x, data):
+            x = torch.tensor(x).reshape(1, *operator.domain).requires_grad_()
+            value = smooth_tv_objective(operator, x, data[None], weight, beta=0.05)
+            return value.item(), torch.autograd.grad(value.sum(), x)[0].flatten().numpy()
+
+        box, options = [(0, None)] * item.numel(), {"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-9}
+        best = minimize(
+            f, np.ones(item.numel()), data, "L-BFGS-B", True, bounds=box, options=options
+        )
+        assert value.item() == pytest.approx(best.fun, rel=1e-5)
+        np.testing.assert_allclose(item.flatten(), best.x, atol=5e-3)
+    assert weight == 5 or (found.x == 0).any()  # the bound matters
+
+
+@pytest.mark.parametrize("dtype", REAL)
+def test_the_objective_of_sgp_never_rises_and_is_that_of_its_iterates(dtype):
+    operator, y = sgp_problem(dtype=dtype)
+    found = sgp(operator, y, 0.5, iterations=60, keep=(1, 7, 60))
+    assert (found.objective[1:] <= found.objective[:-1]).all()
+    assert set(found.kept) == {1, 7, 60} and torch.equal(found.kept[60], found.x)
+    for k, x in found.kept.items():
+        assert torch.equal(x, sgp(operator, y, 0.5, iterations=k).x)
+        expected = smooth_tv_objective(operator, x, y, 0.5)
+        torch.testing.assert_close(found.objective[k - 1], expected)
+
+
+def test_sgp_of_data_without_signal_is_zero():
+    operator, y = sgp_problem()
+    assert (sgp(operator, torch.zeros_like(y), 0.5, iterations=5).x == 0).all()
+    assert (sgp(operator, -y.abs(), 0.5, iterations=5).x == 0).all()
+
+
 # --- batches and bad input ------------------------------------------------------------------------
+
+
+def _planar(operator):
+    """The operator with images as one row (B, 1, 1, n)."""
+    if operator is IDENTITY:
+        return operator
+    return Matrix(operator.matrix.abs(), (1, 1, math.prod(operator.domain)), operator.range)
 
 
 SOLVERS = {
     "cgls": lambda operator, y: cgls(operator, y, 5, shift=0.1).x,
     "sirt": lambda operator, y: sirt(operator, y, 6).x,
     "tv": lambda operator, y: tv(operator, y, 0.4, iterations=45, upper=2.0).x,
+    "sgp": lambda operator, y: sgp(_planar(operator), y, 0.4, iterations=30).x,
 }
 
 
@@ -588,6 +674,9 @@ def test_a_solver_leaves_the_global_generator_alone(name):
         (lambda op, y: tv(op, y, 0.1, iterations=3, upper=0.0), "upper 0.0"),
         (lambda op, y: tv(op, y, 0.1, iterations=3, upper=math.inf), "upper inf"),
         (lambda op, y: tv(op, y, 0.1, iterations=3, upper=1.0, norm=0.0), "norm of A is 0.0"),
+        (lambda op, y: sgp(op, y, 0.1, iterations=0), "at least 1"),
+        (lambda op, y: sgp(op, y, -0.1, iterations=3), "weight -0.1"),
+        (lambda op, y: sgp(op, y, 0.1, iterations=3, beta=0.0), "beta 0.0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):

@@ -23,23 +23,29 @@ class Projector:
     (torch.Size([2, 1, 6, 12]), torch.Size([2, 1, 8, 8]))
     """
 
-    def __init__(self, geometry: Geometry) -> None:
-        """Keep the geometry: one of ParallelBeam and FanBeam."""
-        self.geometry = geometry
+    def __init__(self, geometry: Geometry, unit: float = 1.0) -> None:
+        """Keep what describes the scan.
+
+        Args:
+            geometry: one of ParallelBeam and FanBeam.
+            unit: attenuation in 1/mm that the value 1 of an image stands for; with `MU_WATER`
+                water is 1.
+        """
+        self.geometry, self.unit = geometry, unit
 
     def A(self, x: Tensor) -> Tensor:
         """Line integrals of an image that is constant in each pixel.
 
         Args:
-            x: (..., size, size) attenuation in 1/mm.
+            x: (..., size, size) attenuation in units of `unit`.
 
         Returns:
             (..., views, bins), dimensionless.
         """
-        return _lines(self.geometry).A(x)
+        return self.unit * _lines(self.geometry).A(x)
 
     def AT(self, y: Tensor) -> Tensor:
-        """The exact adjoint of `A` (backprojection without filter), in mm.
+        """The exact adjoint of `A`: backprojection without filter.
 
         Args:
             y: (..., views, bins).
@@ -47,7 +53,7 @@ class Projector:
         Returns:
             (..., size, size).
         """
-        return _lines(self.geometry).AT(y)
+        return self.unit * _lines(self.geometry).AT(y)
 
     def fbp(self, y: Tensor, filter: str = "ram-lak") -> Tensor:
         """Filtered backprojection of a full scan, be it coarse.
@@ -57,7 +63,7 @@ class Projector:
             filter: one of `medbook.physics.ct.FILTERS`.
 
         Returns:
-            (..., size, size) attenuation in 1/mm.
+            (..., size, size) attenuation in units of `unit`.
 
         Raises:
             MedbookError: the views cover neither pi (parallel beam) nor 2 pi.
@@ -76,7 +82,7 @@ class Projector:
             y = y.float()
         weights, response = self._weights_and_response(filter)
         filtered = filters.filter_rows(y * weights.to(y), response)
-        return _interpolation(geometry).A(filtered) * (torch.pi / geometry.views)
+        return _interpolation(geometry).A(filtered) * (torch.pi / geometry.views / self.unit)
 
     @lru_cache(maxsize=8)  # noqa: B019 - a projector is small; matrices lie elsewhere
     def _weights_and_response(self, filter: str) -> tuple[Tensor, Tensor]:
