@@ -10,7 +10,8 @@ AFTER = (
     "The experiment", "What the paper claims, what we measure", "Paper and here", "Play with it",
     "Exercises", "Where this breaks", "Go further",
 )  # fmt: skip
-LINES = (250, 800)
+LINES = (250, 800)  # with one system
+FURTHER = 100  # lines for each further system: its mechanism stands in the chapter
 A_FEW = range(3, 6)  # objectives, exercises
 ROLE = re.compile(r"\{[A-Za-z][\w:.+-]*\}\0")  # \0 stands for a code span
 CODE_SPAN = re.compile(r"`[^`\n]+`")
@@ -21,8 +22,9 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(home|root|Users|mnt|tmp|work|content
 def size(page: Page) -> Problems:
     """A chapter can be read at one sitting."""
     count = len(page.text.splitlines())
-    if not LINES[0] <= count <= LINES[1]:
-        yield page.at(0, f"{count} lines; a chapter has {LINES[0]} to {LINES[1]}")
+    low, high = LINES[0], LINES[1] + FURTHER * (len(page.chapter.meta["systems"] or [1]) - 1)
+    if not low <= count <= high:
+        yield page.at(0, f"{count} lines; a chapter has {low} to {high}")
 
 
 def lines(page: Page) -> Problems:
