@@ -101,9 +101,9 @@ def project(source, geometry: FanBeam, rays: int = 3) -> Tensor:
     return y.reshape(-1, 1, geometry.views, geometry.bins, rays).mean(-1).float()
 
 def draw_slices(job) -> tuple[Tensor, list[Tensor]]:
-    """(n, size, views, seed): n drawings in units of water, their data without noise."""
-    n, size, views, seed = job
-    generator = torch.Generator().manual_seed(seed)
+    """(n, size, views, seed, device): n drawings in units of water, data without noise."""
+    n, size, views, seed, device = job
+    generator = torch.Generator(device).manual_seed(seed)
     kinds = (thorax_like, n - n // 4), (ellipses_and_lines, n // 4)
     drawn = [kind(k, generator, FIELD) for kind, k in kinds if k]
     images = torch.cat([shapes.image(size, FIELD / size) for shapes in drawn]) / MU_WATER
@@ -126,9 +126,15 @@ every = slice(None, None, run.scale(smoke=16, laptop=4, gpu=4))
 water = lambda hu: (1 + hu / 1000).clamp(min=0)  # units of water
 inside, truth = (F.avg_pool2d(water(x[every]), FINE // SIZE) for x in (patient.images, patient.targets))  # the same, unless the leak check permutes the targets
 clean = {v: project(water(patient.images[every]), scan(SIZE, v)) for v in (VIEWS, MORE, FULL)}
-halves = [(N_TRAIN // 2, SIZE, (VIEWS, MORE, FULL), base[0] + k) for k in range(2)]
-drawn = run.map(draw_slices, [*halves, (N_TEST // 2, SIZE, (VIEWS,), base[0] + 2), (N_TEST, SIZE, (VIEWS,), base[0] + 3)])
-drawn = [(x.to(run.device), [y.to(run.device) for y in ys]) for x, ys in drawn]
+BLOCK = 16  # drawings a job
+def drawings_of(n: int, views: tuple[int, ...], first: int) -> tuple[Tensor, list[Tensor]]:
+    """n drawings and their data, each block with a seed of its own."""
+    starts = range(0, n, BLOCK)
+    seeds = run.seeds(first + len(starts))[first:]
+    blocks = run.map(draw_slices, [(min(BLOCK, n - k), SIZE, views, seed, run.device) for k, seed in zip(starts, seeds, strict=True)])
+    return torch.cat([x for x, _ in blocks]), [torch.cat(ys) for ys in zip(*(ys for _, ys in blocks), strict=True)]
+
+train, asked_of, unseen = drawings_of(N_TRAIN, (VIEWS, MORE, FULL), 1000), drawings_of(N_TEST // 2, (VIEWS,), 2000), drawings_of(N_TEST, (VIEWS,), 3000)
 print(f"{len(truth)} slices of the patient, {N_TRAIN} drawings to train on, {N_TEST // 2} to choose settings with, {N_TEST} to test with; {SIZE} x {SIZE} pixels of {FIELD / SIZE:.1f} mm")
 
 # %% tags=["hide-input"]
@@ -136,7 +142,7 @@ import matplotlib.pyplot as plt
 
 middle = len(inside) // 2
 figure, axes = plt.subplots(2, 4, figsize=(9.5, 5), layout="constrained")
-pictures = {"patient": inside[middle], "patient, higher up": inside[3 * len(inside) // 4], "drawn chest": drawn[3][0][0], "ellipses and lines": drawn[3][0][-1]}
+pictures = {"patient": inside[middle], "patient, higher up": inside[3 * len(inside) // 4], "drawn chest": unseen[0][0], "ellipses and lines": unseen[0][-1]}
 pictures |= {f"{v} views": clean[v][middle] for v in (VIEWS, FULL)}
 pictures |= {f"FBP of {v} views": operator(clean[v]).fbp(clean[v][middle : middle + 1])[0] for v in (VIEWS, FULL)}
 for ax, (name, image) in zip(axes.flat, pictures.items(), strict=True):
@@ -585,8 +591,8 @@ def job_of(arm: str, seed: int, lr: float, study: Study, tests: dict, sizes: Siz
 from medbook.solvers import sirt, tv
 
 LAST, TV_LAST = run.scale(smoke=(25, 20), laptop=(200, 400), gpu=(200, 400))
-K = operator(drawn[2][1][0])
-asked = prepare((*drawn[2], DOSE, 0.01, LAST, base[1]))
+K = operator(asked_of[1][0])
+asked = prepare((*asked_of, DOSE, 0.01, LAST, base[1]))
 LAMBDAS = run.scale(smoke=(0.003, 0.01), laptop=(0.001, 0.003, 0.01, 0.03, 0.1), gpu=(0.001, 0.003, 0.01, 0.03, 0.1))
 ITERATIONS = run.scale(smoke=(2, 4), laptop=(10, 20, 40, 80, 160), gpu=(10, 20, 40, 80, 160))
 METHODS = {
@@ -608,17 +614,18 @@ for arm, (values, method) in METHODS.items():
 
 # %%
 lam = chosen["SGP limit"]
-asked = prepare((*drawn[2], DOSE, lam, LAST, base[1]))
+asked = prepare((*asked_of, DOSE, lam, LAST, base[1]))
 LOW = {"dose / 10": DOSE / 10, "dose / 40": DOSE / 40}
-phantom = run.phantom("thorax_slices", drawn[3][0], value_unit="water", unit="drawn slice")
+phantom = run.phantom("thorax_slices", unseen[0], value_unit="water", unit="drawn slice")
 reference = {"patient": truth, "phantom": phantom.targets}
-sources = {"patient": (inside, clean[VIEWS]), "phantom": (drawn[3][0], drawn[3][1][0])}
+sources = {"patient": (inside, clean[VIEWS]), "phantom": (unseen[0], unseen[1][0])}
 scans = {name: (x, [y], DOSE) for name, (x, y) in sources.items()}
 scans |= {f"{name}, {how}": (x, [y], dose) for name, (x, y) in sources.items() for how, dose in LOW.items()}
 scans |= {f"{name}, crime": (x, [K.A(x)], DOSE) for name, (x, _) in sources.items()}
 scans["patient, 48 views"] = (inside, [clean[MORE]], DOSE)
-scans |= {f"train {k}": (*drawn[k], DOSE) for k in range(2)}
-scans |= {f"crime {k}": (drawn[k][0], [K.A(drawn[k][0])], DOSE) for k in range(2)}
+for k in range(2):  # halves, side by side
+    x, ys = train[0][k::2], [y[k::2] for y in train[1]]
+    scans |= {f"train {k}": (x, ys, DOSE), f"crime {k}": (x, [K.A(x)], DOSE)}
 noise_seeds = run.seeds(len(scans) + 5)[5:]
 tests = dict(zip(scans, run.map(prepare, [(*s, lam, LAST, n) for s, n in zip(scans.values(), noise_seeds, strict=True)]), strict=True))
 drawings = {}
@@ -743,7 +750,7 @@ run.claim("gloredi-4", **compare("GloReDi", "GloReDi, no contrast"))
 reach = {}
 for layer in (FFC, Plain):
     x = torch.randn(1, 64, 16, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    layer(64)(x)[0, :, 8, 8].sum().backward()
+    layer(64).eval()(x)[0, :, 8, 8].sum().backward()  # eval: batch norm would mix all places
     reach[layer] = float((x.grad.abs().amax((0, 1)) > 0).float().mean())
 run.claim("gloredi-5", ours=np.array([reach[FFC]]), baseline=np.ones(1))
 print(f"one output pixel sees {100 * reach[FFC]:.0f} % of the input through FFC, {100 * reach[Plain]:.1f} % through a convolution")
