@@ -609,6 +609,54 @@ def test_the_objective_of_sgp_never_rises_and_is_that_of_its_iterates(dtype):
         torch.testing.assert_close(found.objective[k - 1], expected)
 
 
+def slow_sgp(m, y, weight, beta, iterations):
+    """One item in NumPy, the image as a column of pixels: Bonettini et al. 2009."""
+
+    def f(x):
+        before = np.concatenate([[0.0], x[:-1]])  # above; to the left there is nothing
+        edges = np.sqrt((x - before) ** 2 + x**2 + beta**2)
+        return 0.5 * np.sum((m @ x - y) ** 2) + weight * edges.sum()
+
+    def parts(x):
+        before, after = np.concatenate([[0.0], x[:-1]]), np.concatenate([x[1:], [0.0]])
+        w = 1 / np.sqrt((x - before) ** 2 + x**2 + beta**2)
+        w_after = np.concatenate([w[1:], [0.0]])
+        V = m.T @ (m @ x) + weight * (2 * w + w_after) * x
+        return V, m.T @ y + weight * (w * before + w_after * after)
+
+    x, tau, second = np.zeros(m.shape[1]), 0.5, []
+    V, U = parts(x)
+    g = V - U
+    alpha = g @ g / np.sum((m @ g) ** 2)
+    for k in range(1, iterations + 1):
+        rho = math.sqrt(1 + 1e15 / k**2.1)
+        s = np.ones_like(x) if k == 1 else np.clip(x / np.maximum(V, 1e-4), 1 / rho, rho)
+        d = np.maximum(x - alpha * s * g, 0) - x
+        eta = 1.0
+        while f(x + eta * d) > f(x) + 0.25 * eta * (g @ d):
+            eta *= 0.8
+        sigma, x = eta * d, x + eta * d
+        V, U = parts(x)
+        z, g = V - U - g, V - U
+        one, two = (
+            np.sum((sigma / s) ** 2) / (sigma @ (z / s)),
+            sigma @ (s * z) / np.sum((s * z) ** 2),
+        )
+        one, two = (min(a, 1e5) if a > 0 else 1e5 for a in (one, two))
+        second = [*second, two][-3:]
+        alpha, tau = (min(second), 0.9 * tau) if two / one < tau else (one, 1.1 * tau)
+    return x
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3, 8])
+def test_sgp_takes_the_steps_of_its_definition(iterations):
+    operator, y = sgp_problem(rows=20, domain=(1, 9, 1), batch=2)
+    found = sgp(operator, y, 0.5, iterations=iterations, beta=0.1).x
+    for item, data in zip(found, y, strict=True):
+        expected = slow_sgp(operator.matrix.numpy(), data.flatten().numpy(), 0.5, 0.1, iterations)
+        np.testing.assert_allclose(item.flatten(), expected, rtol=1e-6, atol=1e-9)
+
+
 def test_sgp_of_data_without_signal_is_zero():
     operator, y = sgp_problem()
     assert (sgp(operator, torch.zeros_like(y), 0.5, iterations=5).x == 0).all()
