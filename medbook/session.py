@@ -57,7 +57,7 @@ class Session:
     profile: str
     seed: int
     started: float = field(default_factory=time.perf_counter)
-    datasets: dict[str, data.Dataset | data.ImageSet] = field(default_factory=dict)
+    datasets: dict[str, data.Dataset | data.ImageSet | data.KSpace] = field(default_factory=dict)
     arms: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -89,6 +89,12 @@ class Session:
         self._use(image_set)
         return image_set
 
+    def kspace(self, name: str) -> data.KSpace:
+        """`medbook.data.kspace`, noted in the results; smoke takes the twin, equal everywhere."""
+        measured = data.kspace(name, device=str(self.device), source=self._source)
+        self._use(measured)
+        return measured
+
     def phantom(self, name: str, images: Tensor, *, value_unit: str, unit: str) -> data.ImageSet:
         """Generated images with exact truth, noted in the results as a phantom.
 
@@ -106,7 +112,7 @@ class Session:
     def _source(self) -> Literal["twin", "auto"]:
         return "twin" if self.profile == "smoke" else "auto"
 
-    def _use(self, dataset: data.Dataset | data.ImageSet) -> None:
+    def _use(self, dataset: data.Dataset | data.ImageSet | data.KSpace) -> None:
         self.datasets[dataset.name] = dataset
         drawn = [d.name for d in self.datasets.values() if d.kind == "phantom"]
         data.check_overlap([name for name in self.datasets if name not in drawn])

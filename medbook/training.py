@@ -58,6 +58,7 @@ def fit(
     schedule: str = "cosine",
     augment: Augment | None = None,
     loss: Loss = F.cross_entropy,
+    clip: float | None = None,
     checkpoint: Path | None = None,
 ) -> TrainingLog:
     """Train a network in place.
@@ -78,6 +79,7 @@ def fit(
         schedule: "cosine" or "onecycle".
         augment: maps a float batch and a generator to a batch of the same shape.
         loss: maps network output and labels to a scalar.
+        clip: gradients of a larger norm are shortened to it; left out, none is.
         checkpoint: file that an interrupted call goes on from; removed at the end.
 
     Raises:
@@ -103,7 +105,9 @@ def fit(
     order = torch.Generator().manual_seed(seed)  # on the CPU: the same on every device
     noise = torch.Generator(device).manual_seed(seed)
     parts: Parts = {"network": network, "update": update, "rate": rate}
-    setup = repr((len(images), steps, seed, batch_size, optimizer, lr, weight_decay, schedule))
+    setup = repr(
+        (len(images), steps, seed, batch_size, optimizer, lr, weight_decay, schedule, clip)
+    )
     losses = _resume(checkpoint, setup, parts, noise)
     batches = _batches(len(images), batch_size, steps, order).to(device)
     bar = tqdm(total=steps, initial=len(losses), desc="training", disable=not live(), leave=False)
@@ -118,6 +122,8 @@ def fit(
                 value = loss(network(batch), labels[index])
             update.zero_grad(set_to_none=True)
             value.backward()
+            if clip is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), clip)
             update.step()
             rate.step()
             losses.append(value.detach())
@@ -221,9 +227,7 @@ def _save(
     temporary.replace(file)
 
 
-def _resume(
-    file: Path | None, setup: str, parts: Parts, noise: torch.Generator
-) -> list[Tensor]:
+def _resume(file: Path | None, setup: str, parts: Parts, noise: torch.Generator) -> list[Tensor]:
     """Put back what `_save` stored; the losses of the steps that are already done."""
     if file is None or not file.exists():
         return []

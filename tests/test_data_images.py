@@ -329,9 +329,10 @@ def test_twin_has_the_form_and_the_range_of_the_real_set(name, size):
 def test_twins_are_the_same_in_every_process():
     code = (
         "from medbook import data\n"
-        "print(*(data.images(n, source='twin').sha256 for n in data.IMAGES))"
+        "print(*(data.images(n, max(e.files), source='twin').sha256 "
+        "for n, e in data.IMAGES.items()))"
     )
-    here = [data.images(name, source="twin").sha256 for name in data.IMAGES]
+    here = [data.images(n, max(e.files), source="twin").sha256 for n, e in data.IMAGES.items()]
     environment = os.environ | {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "2"}
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert answer.stdout.decode().split() == here and len(set(here)) == len(here)

@@ -387,3 +387,23 @@ def test_float_images_reach_the_network_as_they_are() -> None:
     fit(Watch(), images, images, steps=1, seed=0, loss=lambda a, b: (a - b).square().mean())
     assert torch.equal(torch.cat(seen).flatten().sort().values, images.flatten().sort().values)
     assert torch.equal(predict(nn.Identity(), images), images)
+
+
+def test_a_gradient_is_shortened_to_the_asked_norm():
+    """One step of gradient descent with rate 1 moves by at most twice the norm (momentum)."""
+    images, labels = torch.rand(8, 1, 4, 4), 100 * torch.rand(8, 2)
+    moved = {}
+    for clip in (None, 1e-3):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+        before = [p.detach().clone() for p in net.parameters()]
+        options = {
+            "optimizer": "sgd",
+            "lr": 1.0,
+            "weight_decay": 0.0,
+            "loss": nn.functional.mse_loss,
+        }
+        fit(net, images, labels, steps=1, seed=0, clip=clip, **options)
+        change = [(p - q).detach().flatten() for p, q in zip(net.parameters(), before, strict=True)]
+        moved[clip] = float(torch.cat(change).norm())
+    assert moved[None] > 1 > 2.1e-3 > moved[1e-3] > 0

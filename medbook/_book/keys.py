@@ -98,7 +98,15 @@ def real_files(name: str) -> list[Path]:
     from medbook.data import ENTRIES, sources
 
     files = ENTRIES[name].files.values() if name in ENTRIES else []
-    return sorted({path for file in files for path in sources.places(file) if path.is_file()})
+    return sorted(
+        {
+            path
+            for file in files
+            for part in (file, *file.parts)
+            for path in sources.places(part)
+            if path.is_file()
+        }
+    )
 
 
 def source_name(chapter: Chapter) -> str:

@@ -7,18 +7,37 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from medbook.data import image_files, image_twins, medmnist_files, mednist, twins
+from medbook.data import (
+    image_files,
+    image_twins,
+    kspace_files,
+    kspace_twin,
+    medmnist_files,
+    mednist,
+    twins,
+)
 from medbook.data.dataset import Dataset, Split
-from medbook.data.entries import Entry, ImageInfo, Info
+from medbook.data.entries import Entry, ImageInfo, Info, KSpaceInfo
 from medbook.data.image_registry import IMAGES
 from medbook.data.imageset import ImageSet
+from medbook.data.kspace_files import KSPACES
+from medbook.data.kspaceset import KSpace
 from medbook.data.medmnist_files import Arrays
 from medbook.data.obtain import Source, obtain, permutation
-from medbook.data.registry import ENTRIES, REGISTRY, check_overlap, image_info, info, names
+from medbook.data.registry import (
+    ENTRIES,
+    REGISTRY,
+    check_overlap,
+    image_info,
+    info,
+    kspace_info,
+    names,
+)
 
 __all__ = [
-    "ENTRIES", "IMAGES", "REGISTRY", "Dataset", "Entry", "ImageInfo", "ImageSet", "Info", "Split",
-    "check_overlap", "image_info", "images", "info", "load", "names", "phantom",
+    "ENTRIES", "IMAGES", "KSPACES", "REGISTRY", "Dataset", "Entry", "ImageInfo", "ImageSet", "Info",
+    "KSpace", "KSpaceInfo", "Split", "check_overlap", "image_info", "images", "info", "kspace",
+    "kspace_info", "load", "names", "phantom",
 ]  # fmt: skip
 
 
@@ -69,7 +88,8 @@ def load(
     return dataset.to(device)
 
 
-def _read(entry: Info, path: Path, size: int) -> Arrays:
+def _read(entry: Info, paths: list[Path], size: int) -> Arrays:
+    (path,) = paths
     if entry.name == "mednist":
         return mednist.read(path, size, entry.classes)
     return medmnist_files.read(path)
@@ -84,7 +104,7 @@ def images(
 ) -> ImageSet:
     """Load images without labels as tensors.
 
-    Files are looked for as by ``load``; none of these has a mirror. What a size is:
+    Files are looked for as by ``load``; few of these have a mirror. What a size is:
 
     - ``chest_ct_lidc``: the slices of one patient from the feet to the head, in HU, the front on
       top and the patient's right at the left. 256, 128, 64: all 133, averaged over square blocks;
@@ -92,6 +112,10 @@ def images(
     - ``chest_xray_lungs``: 209 X-rays of children, 166 with lung masks. 256, 128: the centre
       square; 512: the whole picture on black.
     - ``fundus``: one photograph in colour, made smaller to 512, 256 or 128.
+    - ``mri_brain_slices``: 256: six brain slices without skull, the front on top; 128, 64: averaged
+      over square blocks.
+    - ``mri_brain_volume``: 128: 24 axial slices of one head from its base upwards, oriented like
+      the CT, black rows added above and below; 64: averaged over square blocks.
     - ``phase_contrast``: 256: 16 crops of each of 7 focus planes of one field, plane by plane;
       16-bit values are brought to 0 to 255 with their fractions.
 
@@ -111,7 +135,7 @@ def images(
     """
     found = obtain(
         image_info(name), size, source,
-        lambda entry, path, size: image_files.READERS[entry.name](path, size),
+        lambda entry, paths, size: image_files.READERS[entry.name](*paths, size=size),
         image_twins.make,
         lambda pictures: (array for array in pictures if array is not None),
     )  # fmt: skip
@@ -126,6 +150,48 @@ def images(
     if (seed := permutation(permute_test_seed)) is not None:
         image_set = image_set.with_permuted_targets(seed)
     return image_set.to(device)
+
+
+def kspace(
+    name: str,
+    device: str | torch.device = "cpu",
+    source: Source = "auto",
+) -> KSpace:
+    """Load measured k-space, undersampled and without a reference.
+
+    Files are looked for as by ``load``. ``mri_brain_8coil`` is one axial slice of a head, 8 coils,
+    230 x 180 points: a centred square of 24 points is complete, and around it the points of an
+    ellipse are sampled the sparser the farther out. The front of the head is on top.
+
+    Args:
+        name: one of ``KSPACES``.
+        device: where the tensors go.
+        source: as for ``load``.
+
+    Returns:
+        K-space complex64 (1, C, H, W), zero frequency at (H // 2, W // 2), and its mask: the points
+        that are not 0 in any coil.
+
+    Raises:
+        MedbookError: unknown name or source; damaged file; no real file for ``"real"``.
+
+    >>> kspace("mri_brain_8coil", source="twin").measured.shape
+    torch.Size([1, 8, 230, 180])
+    """
+    known = kspace_info(name)
+    found = obtain(
+        known, known.shape[0], source,
+        lambda _, paths, __: kspace_files.read(*paths),
+        lambda entry, _: kspace_twin.make(entry),
+        lambda content: [content],
+    )  # fmt: skip
+    entry = found.entry
+    measured = torch.from_numpy(found.content)[None]
+    mask = (measured != 0).all(1, keepdim=True)
+    return KSpace(
+        name, found.kind, measured, mask, entry.calibration,
+        entry.unit, found.sha256, entry.licence, entry.credit, entry.origin,
+    ).to(device)  # fmt: skip
 
 
 def phantom(

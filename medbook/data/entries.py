@@ -7,13 +7,15 @@ from dataclasses import dataclass
 class File:
     """One file: path below the data folder, ``algorithm:hexdigest``, and its mirrors in order.
 
-    With ``package`` the path is also one inside an installed Python package.
+    With ``package`` the path is also one inside an installed Python package. ``parts`` are files
+    that are read together with it.
     """
 
     path: str
     digest: str
     urls: tuple[str, ...] = ()
     package: bool = False
+    parts: tuple["File", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,15 @@ class ImageInfo(Entry):
     value_unit: str
     value_range: tuple[float, float]
     pixel_mm: dict[int, float]
+
+
+@dataclass(frozen=True)
+class KSpaceInfo(Entry):
+    """Measured k-space of one slice: ``channels`` coils, one file, keyed by its number of rows.
+
+    ``shape`` is its rows and columns, ``calibration`` the side of the square around the zero
+    frequency where every point was measured.
+    """
+
+    shape: tuple[int, int]
+    calibration: int

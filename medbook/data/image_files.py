@@ -41,9 +41,51 @@ def chest_ct(path: Path, size: int) -> Pictures:
         import nibabel  # its import is slow, and few runs need it
 
         slices = np.moveaxis(np.asarray(nibabel.nifti1.load(path).dataobj), 2, 0)
-    seen = np.flip(slices, 2).swapaxes(1, 2)  # (N, down to the back, right to the patient's left)
-    blocks = seen.reshape(len(seen), size, seen.shape[1] // size, size, -1)
-    return _of_one(blocks.mean((2, 4))[:, None])
+    return _of_one(_averaged(_seen_from_the_feet(slices), size)[:, None])
+
+
+def _seen_from_the_feet(slices: NDArray) -> NDArray:
+    """Slices (N, left, front) with the front on top and the patient's right at the left."""
+    return np.flip(slices, 2).swapaxes(1, 2)
+
+
+def _averaged(images: NDArray, size: int) -> NDArray[np.floating]:
+    """Means of square blocks of pixels: (N, H, H) to (N, size, size)."""
+    blocks = images.reshape(len(images), size, images.shape[1] // size, size, -1)
+    return blocks.mean((2, 4))
+
+
+def brain_slices(*paths: Path, size: int) -> Pictures:
+    """One grey image of 256 pixels a file, each a group; smaller ones are means of square blocks.
+
+    Args:
+        paths: of the images, the front on top.
+        size: side in pixels.
+    """
+    slices = []
+    for path in paths:
+        with Image.open(path) as picture:
+            slices.append(np.asarray(picture.convert("L")))
+    images = _averaged(np.stack(slices), size)[:, None].astype(np.float32)
+    return Pictures(images, np.arange(len(images)))
+
+
+def brain_volume(path: Path, size: int) -> Pictures:
+    """Axial slices of the first time point, black rows added above and below to make them square.
+
+    Seen like the slices of ``chest_ct``.
+
+    Args:
+        path: four-dimensional volume (128, 96, slices, times) with axes to the patient's left,
+            front and head.
+        size: side in pixels; smaller ones are means of square blocks of pixels.
+    """
+    import nibabel  # its import is slow, and few runs need it
+
+    volume = np.asarray(nibabel.nifti1.load(path).dataobj)[..., 0]
+    seen = _seen_from_the_feet(np.moveaxis(volume, 2, 0))
+    edge = (seen.shape[2] - seen.shape[1]) // 2
+    return _of_one(_averaged(np.pad(seen, ((0, 0), (edge, edge), (0, 0))), size)[:, None])
 
 
 def chest_xray(path: Path, size: int) -> Pictures:
@@ -102,9 +144,11 @@ def fundus(path: Path, size: int) -> Pictures:
     return _of_one(np.moveaxis(np.asarray(small), -1, 0)[None])
 
 
-READERS: dict[str, Callable[[Path, int], Pictures]] = {
+READERS: dict[str, Callable[..., Pictures]] = {  # of the file and its parts, and size=
     "chest_ct_lidc": chest_ct,
     "chest_xray_lungs": chest_xray,
     "fundus": fundus,
+    "mri_brain_slices": brain_slices,
+    "mri_brain_volume": brain_volume,
     "phase_contrast": phase_contrast,
 }

@@ -1,4 +1,6 @@
-"""What is known about each set of images without labels. No public mirror holds their files."""
+"""What is known about each set of images without labels; few of their files have a mirror."""
+
+from dataclasses import replace
 
 from medbook.data.entries import File, ImageInfo
 
@@ -23,6 +25,28 @@ _PHASE = File(
 _RETINA = File(
     "skimage/data/retina.jpg",
     "sha256:38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6",
+    package=True,
+)
+
+_ANTSPY = (
+    "https://raw.githubusercontent.com/ANTsX/ANTsPy/0cf1e566019d92a5e878129fa4cf1af839ccb826/data"
+)
+_BRAINS = {
+    "16": "f3f77d4118ccef62a378dc62de561e5d752eabe4247f14467ab43268778ddb0f",
+    "27": "58ea0334a62760ce2e003b2df60485e8cfcde097ea200f6cf4da38fb03aaf8a8",
+    "30": "674ea6502418c63eb460bb7c40ff6dec21a05513cbc7218fa80e13e176ec946a",
+    "62": "acec668caf244f17ba3d35b0ec36b03a8bc32eb8e51d44f970408a16f399dce8",
+    "64": "3971218c84734fa1e65ec4472cc8d5cd81eeaa2a904fa7e50c74e9fe07f59d59",
+    "85": "d7d396b89e83cb9db4e36627c36965c3aaf149387b38233ffccc5e88006d252d",
+}
+_FIRST, *_REST = (
+    File(f"mri_brain_slices/r{n}slice.jpg", f"sha256:{digest}", (f"{_ANTSPY}/r{n}slice.jpg",))
+    for n, digest in _BRAINS.items()
+)
+_SLICES = replace(_FIRST, parts=tuple(_REST))
+_HEAD = File(
+    "nibabel/tests/data/example4d.nii.gz",
+    "sha256:42097dfbab9d2a036b41ae5c97a359591cf2cf5c3f8dc6ca6455c0b8a7f22696",
     package=True,
 )
 
@@ -68,6 +92,34 @@ _ENTRIES = (
         value_unit="grey value",
         value_range=(0.0, 255.0),
         pixel_mm={},
+    ),
+    ImageInfo(
+        name="mri_brain_slices",
+        channels=1,
+        unit="slice (six, each unlike the others; whose they are is not published)",
+        licence="Apache-2.0",
+        origin="ANTs example slices, data/r*slice.jpg of github.com/ANTsX/ANTsPy",
+        credit="Brain slices: example images of ANTs, github.com/ANTsX/ANTsPy; Apache-2.0; "
+        "made smaller",
+        collections=frozenset({"ANTs example slices"}),
+        files=dict.fromkeys((64, 128, 256), _SLICES),
+        value_unit="grey value",
+        value_range=(0.0, 255.0),
+        pixel_mm={},
+    ),
+    ImageInfo(
+        name="mri_brain_volume",
+        channels=1,
+        unit="person (one: the slices are not independent)",
+        licence="MIT",
+        origin="example4d.nii.gz of the tests of nibabel",
+        credit="Brain volume: example4d.nii.gz, in nibabel (nipy.org/nibabel); MIT; "
+        "first time point, made square",
+        collections=frozenset({"nibabel example4d"}),
+        files=dict.fromkeys((64, 128), _HEAD),
+        value_unit="arbitrary unit",
+        value_range=(0.0, 1162.0),
+        pixel_mm={64: 4.0, 128: 2.0},
     ),
     ImageInfo(
         name="phase_contrast",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from medbook.data.brain_twin import T1, T2, brain
 from medbook.data.drawing import Array, Number, ellipse, grain, grid, step
 from medbook.data.entries import ImageInfo
 from medbook.data.image_files import Pictures
@@ -92,6 +93,27 @@ def _phase_contrast(rng: Generator, size: int) -> Pictures:
     return Pictures(crops.astype(np.float32), np.zeros(len(crops), np.int64))
 
 
+def _brain_slices(rng: Generator, size: int) -> Pictures:
+    """Slices of six drawn brains in T1 contrast."""
+    y, x = grid(rng, 6, _COARSE, 0.08, 0.06)
+    drawn = _fitted(brain(rng, y, x, np.ones((6, 1, 1)), T1), size) * 255
+    return Pictures(drawn.round()[:, None].astype(np.float32), np.arange(6))
+
+
+def _brain_volume(rng: Generator, size: int) -> Pictures:
+    """Slices of one drawn brain from its base upwards, fluid bright."""
+    y, x = grid(rng, 12, _COARSE, 0.0, 0.0)
+    height = np.linspace(-0.6, 0.7, 12)[:, None, None]
+    drawn = _fitted(brain(rng, y, x, np.sqrt(1 - height**2), T2), size) * 1162
+    return Pictures(drawn.round()[:, None].astype(np.float32), np.zeros(12, np.int64))
+
+
+def _fitted(images: Array, size: int) -> Array:
+    """Images (n, 128, 128) made smaller by averaging over blocks, or enlarged."""
+    n, k = len(images), _COARSE // size
+    return images.reshape(n, size, k, size, k).mean((2, 4)) if k else _enlarged(images, size)
+
+
 def _grey(rng: Generator, images: Array, size: int) -> NDArray[np.float32]:
     """Whole grey values 0 to 255 of images whose shapes are in [0, 1]."""
     large = _enlarged(images, size)
@@ -103,6 +125,8 @@ _DRAW: dict[str, Callable[[Generator, int], Pictures]] = {
     "chest_ct_lidc": _chest_ct,
     "chest_xray_lungs": _chest_xray,
     "fundus": _fundus,
+    "mri_brain_slices": _brain_slices,
+    "mri_brain_volume": _brain_volume,
     "phase_contrast": _phase_contrast,
 }
 

@@ -12,7 +12,7 @@ from typing import Generic, Literal, TypeVar
 from numpy.typing import NDArray
 
 from medbook.data import sources
-from medbook.data.entries import Entry
+from medbook.data.entries import Entry, File
 from medbook.errors import MedbookError
 
 Known = TypeVar("Known", bound=Entry)
@@ -36,7 +36,7 @@ def obtain(
     entry: Known,
     size: int,
     source: str,
-    read: Callable[[Known, Path, int], Content],
+    read: Callable[[Known, list[Path], int], Content],
     draw: Callable[[Known, int], Content],
     arrays: Callable[[Content], Iterable[NDArray]],
 ) -> Found[Known, Content]:
@@ -46,7 +46,7 @@ def obtain(
         entry: the data set.
         size: one of the sizes of its files.
         source: one of ``SOURCES``.
-        read: gives the content of a file.
+        read: gives the content of a file and its parts.
         draw: gives the content of the twin.
         arrays: gives the arrays of a content, whose bytes are the identity of a twin.
 
@@ -71,14 +71,25 @@ def obtain(
 
 
 def _real(
-    entry: Known, size: int, read: Callable[[Known, Path, int], Content]
+    entry: Known, size: int, read: Callable[[Known, list[Path], int], Content]
 ) -> Found[Known, Content]:
-    path = sources.locate(entry.files[size])
+    paths = _located(entry.files[size])
     try:
-        content = read(entry, path, size)
+        content = read(entry, paths, size)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise MedbookError(f"{path} cannot be read as {entry.name}: {error}; delete it") from error
-    return Found(entry, "real", content, sources.file_hash(path))
+        names = " or ".join(map(str, paths))
+        raise MedbookError(f"{names} cannot be read as {entry.name}: {error}; delete it") from error
+    return Found(entry, "real", content, _identity(paths))
+
+
+def _located(file: File) -> list[Path]:
+    return [sources.locate(part) for part in (file, *file.parts)]
+
+
+def _identity(paths: list[Path]) -> str:
+    """Hash of a file; of several the hash of their hashes."""
+    hashes = [sources.file_hash(path) for path in paths]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _entry_of_twin(entry: Known) -> Known:

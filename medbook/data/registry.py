@@ -8,8 +8,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
-from medbook.data.entries import Entry, File, ImageInfo, Info
+from medbook.data.entries import Entry, File, ImageInfo, Info, KSpaceInfo
 from medbook.data.image_registry import IMAGES, KERMANY, TCIA
+from medbook.data.kspace_files import KSPACES
 from medbook.errors import MedbookError
 
 # An older record that holds the same 28-pixel files as the one that the medmnist package names.
@@ -94,7 +95,7 @@ REGISTRY["mednist"] = Info(
     files={32: _MEDNIST_FILE, 64: _MEDNIST_FILE},
 )
 ENTRIES = cast(Mapping[str, Entry], ChainMap(REGISTRY, IMAGES))
-"""Every data set, with labels or without."""
+"""Every data set of images, with labels or without."""
 
 
 def names() -> list[str]:
@@ -150,6 +151,30 @@ def image_info(name: str) -> ImageInfo:
     raise MedbookError(f"{what}; accepted are {', '.join(IMAGES)}")
 
 
+def kspace_info(name: str) -> KSpaceInfo:
+    """What the registry states about a set of measured k-space.
+
+    Args:
+        name: one of ``KSPACES``.
+
+    Raises:
+        MedbookError: unknown name, or a set of images.
+
+    >>> kspace_info("mri_brain_8coil").shape
+    (230, 180)
+    """
+    if name in KSPACES:
+        return KSPACES[name]
+    what = f"unknown set of k-space {name!r}"
+    if name in ENTRIES:
+        what = f"{name} holds images: load it with medbook.data.{_loader(name)}"
+    raise MedbookError(f"{what}; accepted are {', '.join(KSPACES)}")
+
+
+def _loader(name: str) -> str:
+    return "images" if name in IMAGES else "load"
+
+
 def check_overlap(names: Sequence[str]) -> None:
     """Refuse data sets that share, or may share, source images.
 
@@ -175,4 +200,6 @@ def _collections(name: str) -> frozenset[str]:
     """Where the images of a set come from."""
     if name in _OTHERS:
         return frozenset({_OTHERS[name]})
+    if name in KSPACES:
+        return KSPACES[name].collections
     return ENTRIES[name].collections if name in ENTRIES else info(name).collections

@@ -103,7 +103,7 @@ def _sizes(call: ast.Call) -> list[object]:
 def _take(name: str, sizes: list[int], folder: Path) -> Iterator[str]:
     """Copy the files of a data set, downloading what is not at hand."""
     files = data.ENTRIES[name].files
-    for file in dict.fromkeys(files[size] for size in sizes):
+    for file in dict.fromkeys(f for size in sizes for f in (files[size], *files[size].parts)):
         target = folder / file.path
         try:
             source = sources.locate(file)

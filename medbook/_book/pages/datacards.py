@@ -156,8 +156,9 @@ def _classes(info: Info) -> str:
 
 def _files(info: Entry) -> str:
     rows = [
-        [f"{size} px", f"`{file.path}`", f"`{file.digest}`", _mirrors(file)]
+        [f"{size} px", f"`{part.path}`", f"`{part.digest}`", _mirrors(part)]
         for size, file in info.files.items()
+        for part in (file, *file.parts)
     ]
     return table(["size", "file in the data folder", "hash", "download"], rows)
 
