@@ -878,7 +878,7 @@ plots.show(
 # | RISING: $\lambda$, noise, geometry, data | 0.1, Gaussian 1 %, parallel beam of 60 views, CT slices as 8-bit images and ellipses with lines | replaced: $\lambda$ chosen on drawings, photons, fan beam of 24 views, drawings in float |
 # | PD-UNet: iteration (5), z-norm, Hann FBP, gains, L1 | same | same; images in units of water, so the 99th percentile of the training images is not divided out |
 # | PD-UNet: size, data | widths 32 to 256, 2 iterations; CT of 28 patients without noise, inverse crime | scaled: widths 16 to 128; drawings with noise, no crime |
-# | PD-UNet: radial MRI | second half of the paper | not here |
+# | PD-UNet: radial MRI | second half of the paper | in the chapter on [MRI reconstruction](mri_reconstruction.ipynb) |
 # | GloReDi: FFC with 75 % global channels, teacher of twice the views with the same target, copy of the decoder, stop-gradient, (7) with queue | same | same; student and teacher take their steps at once, not in turn |
 # | GloReDi: size | latent 256 channels, 7 and 2 blocks, queue 300 | scaled: latent 64, 3 and 1 blocks, queue 64 |
 # | GloReDi: split of the latent in the decoder | first quarter local, *first* three quarters global (they overlap) | replaced: the last three quarters |

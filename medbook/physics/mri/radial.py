@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
+from medbook.physics.ct import ParallelBeam, Projector
 from medbook.physics.mri.coils import Sensitivities, expect
 from medbook.physics.mri.fourier import fftc, ifftc
 from medbook.physics.mri.grid import centred
@@ -131,6 +132,17 @@ class Radial:
         first = self._first_bin(bins)
         projections = ifftc(y * self._shift(bins).to(y)) * self._unit
         return projections[..., first : first + bins]
+
+    def projector(self) -> Projector:
+        """The CT scan that these spokes are, for images of 1 mm pixels.
+
+        It has an odd number of bins, enough for the diagonal of the image.
+
+        >>> Radial(size=16, spokes=25, readout=32).projector().geometry.bins
+        25
+        """
+        bins = min(2 * math.ceil(self.size / math.sqrt(2)) + 1, self.readout)
+        return Projector(ParallelBeam(size=self.size, views=self.spokes, bins=bins))
 
     def kspace_of(self, sinogram: Tensor) -> Tensor:
         """Spokes from projections: the inverse of `sinogram_of`, zero beyond the bins given.
