@@ -170,8 +170,8 @@ def _refuse_large(name: str, notebook: NotebookNode) -> None:
         sizes = {n: len(str(c.outputs)) for n, c in enumerate(code_cells(notebook), 1)}
         largest = max(sizes, key=sizes.__getitem__)
         raise MedbookError(
-            f"{name}: {size / 2**20:.1f} MiB, must be below 1; the largest output is that of "
-            f"cell {largest} ({sizes[largest] / 2**20:.1f} MiB)"
+            f"{name}: {size / 2**20:.1f} MiB, must be below {NOTEBOOK_BYTES / 2**20}; "
+            f"the largest output is that of cell {largest} ({sizes[largest] / 2**20:.1f} MiB)"
         )
 
 
