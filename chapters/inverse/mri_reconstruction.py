@@ -152,9 +152,7 @@ def l1_wavelet(E, y: Tensor, lam: float, iterations: int = 100) -> Tensor:
 
 # %% [markdown]
 # ## Learning from the one scan that there is
-# A network usually learns from many scans with full data. *Zero-shot self-supervised learning* (ZS-SSL) has neither: it trains on the very samples that are to be
-# reconstructed. The samples $\Omega$ are split in three. A fifth, $\Gamma$, is set aside. The rest is split again and again at random: $\Lambda$ (40 %) is what the loss looks at,
-# $\Theta$ is what the network gets. A network that copies its input, noise and all, cannot predict $\Lambda$. And $\Gamma$, which no training step sees, tells when to stop.
+# A network usually learns from many scans with full data. *Zero-shot self-supervised learning* (ZS-SSL) has neither: it trains on the very samples that are to be reconstructed. The samples $\Omega$ are split in three. A fifth, $\Gamma$, is set aside. The rest is split again and again at random: $\Lambda$ (40 %) is what the loss looks at, $\Theta$ is what the network gets. A network that copies its input, noise and all, cannot predict $\Lambda$. And $\Gamma$, which no training step sees, tells when to stop.
 
 # %% tags=["define"]
 from medbook.physics.mri.grid import block
