@@ -51,7 +51,7 @@ class Anatomy:
     ratio: Tensor
 
     def paths(self, view: View) -> Tensor:
-        """Lengths of soft tissue (as water), cortical bone and iron along rays: (n, 3, H, W), mm."""
+        """Lengths of soft tissue, bone and metal along the rays: (n, 3, H, W), mm."""
         fine = view.fine
         rays = fine.rays(self.density.device)
         shape = len(self.density), *fine.shape
@@ -144,7 +144,7 @@ def _sum(shapes: Iterable[Ellipsoids], view: View) -> Tensor:
 
 
 def _within_lung(tree: Ellipsoids, painted: Painted, label: Tensor) -> Ellipsoids:
-    """Vessels whose middle and ends lie in lung that nothing covers; the others lose their value."""
+    """Vessels whose middle and ends lie in lung that nothing covers; others lose their value."""
     along = 0.8 * tree.axes[..., :1] * tree.rotation[..., 0]
     points = torch.cat([tree.centre, tree.centre + along, tree.centre - along], 1)
     top = torch.nn.functional.pad(label, (1, 0)).gather(1, painted.top(points))

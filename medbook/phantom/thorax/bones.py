@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from medbook.phantom.shapes import Boxes, Ellipsoids
-from medbook.phantom.thorax.frame import HUGE, SIDES, Frame, Numbers
+from medbook.phantom.thorax.frame import HUGE, SIDES, Frame, Numbers, joined
 
 RIBS = 12
 LEVELS = 19  # vertebrae from the sixth of the neck to the fifth of the loin
@@ -48,8 +48,8 @@ class Hoops:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same with changed parameters."""
-        shapes = (self.outer, self.inner, self.slabs)
-        return type(self)(*(shape._map(function) for shape in shapes))
+        outer, inner = self.outer._map(function), self.inner._map(function)
+        return type(self)(outer, inner, self.slabs._map(function))
 
     def _some(self, origin: Tensor, direction: Tensor) -> Tensor:
         enter, leave = self.slabs._span(origin, direction)  # (B, N, R)
@@ -69,17 +69,13 @@ def ribs(f: Frame) -> list[Hoops]:
     forward, outward = u(0.42, 0.60) + 0.012 * number, u(0.16, 0.34)
     tall = f.s * u(5.6, 7.4) * torch.where(number > 9, 0.75, 1.0)  # half the height
     hard = torch.where(f.female, 0.85, 1.0) * (1.05 - 0.4 * f.age) * u(0.8, 1.1)
-    slabs = [
-        [_slab(f, side, back, forward, outward, half) for side in SIDES]
-        for half in (tall, tall - 1.5 * f.s)
-    ]
     hollow = []
-    for both, (inner, outer), value in zip(
-        slabs, ((2, 9), (3.3, 7.7)), (1.0 * hard, -0.72 * hard), strict=True
+    for half, (inner, outer), value in (
+        (tall, (2.0, 9.0), 1.0 * hard),
+        (tall - 1.5 * f.s, (3.3, 7.7), -0.72 * hard),  # of the shell's bone this much is missing
     ):
-        joined = [torch.cat(t, 1) for t in zip(*(b._tensors()[:3] for b in both), strict=True)]
-        boxes = Boxes(*joined, value + 0 * joined[0][..., 0])
-        hollow.append(Hoops(f.cavity(outer), f.cavity(inner), boxes))
+        slabs = joined([_slab(f, side, back, forward, outward, half, value) for side in SIDES])
+        hollow.append(Hoops(f.cavity(outer), f.cavity(inner), slabs))
     return hollow
 
 
@@ -89,7 +85,13 @@ def others(f: Frame) -> list[Ellipsoids]:
 
 
 def _slab(
-    f: Frame, side: int, back: Tensor, forward: Tensor, outward: Tensor, half: Tensor
+    f: Frame,
+    side: int,
+    back: Tensor,
+    forward: Tensor,
+    outward: Tensor,
+    half: Tensor,
+    value: Tensor,
 ) -> Boxes:
     """Falls forwards and outwards from z = back at the spine, and ends before the breast bone."""
     one = torch.ones_like(back)
@@ -103,7 +105,7 @@ def _slab(
     head = torch.stack([x, y, back], -1)
     start = head + along * (f.s * 2)[..., None]
     centre = start + along * HUGE
-    return f.boxes(tuple(centre.unbind(-1)), (HUGE, HUGE, half), rotation)
+    return f.boxes(tuple(centre.unbind(-1)), (HUGE, HUGE, half), rotation, value)
 
 
 def _spine(f: Frame) -> list[Ellipsoids]:
@@ -186,7 +188,7 @@ def _shoulders(f: Frame) -> list[Ellipsoids]:
         bones.append(f.rods(torch.cat(edge[:2], 1), torch.cat(edge[1:], 1), 3.6 * s, 0.6 * hard))
         ridge = [_point(f, side * (x - 24) * s, y - 14 * s, 86 * s),
                  _point(f, side * 156 * s, -22 * s, 112 * s)]  # fmt: skip
-        bones.append(f.rods(*ridge, 5 * s, 0.5 * hard))
+        bones.append(f.rods(ridge[0], ridge[1], 5 * s, 0.5 * hard))
         bones.append(f.ellipsoids(joint, (9 * s, 12 * s, 17 * s), -side * 0.3, value=0.45 * hard))
         head = (side * (172 + 2 * f.arms) * s, -6 * s, 96 * s)
         elbow = _point(f, side * (192 + 90 * f.arms) * s, -6 * s, -190 * s + 70 * f.arms * s)
@@ -200,4 +202,4 @@ def _shoulders(f: Frame) -> list[Ellipsoids]:
 
 def _point(f: Frame, x: Numbers, y: Numbers, z: Numbers) -> Tensor:
     """One place in each patient: (n, 1, 3)."""
-    return torch.stack(torch.broadcast_tensors(*f._all(x, y, z)), -1)
+    return torch.stack(f._all(x, y, z), -1)

@@ -35,9 +35,8 @@ def _drain(f: Frame, found: Findings) -> Ellipsoids:
     bend = 0.55 * f.a, -0.35 * f.b, z + 6 * f.s
     end = 0.42 * f.a, -0.3 * f.b, z + f.s * (45 + 50 * high)
     t = torch.linspace(0, 1, PIECES + 1).to(f.a)
-    weights = (1 - t) ** 2, 2 * t * (1 - t), t**2
     x, y, height = (
-        sum(w * p[axis] for w, p in zip(weights, (start, bend, end), strict=True))
+        (1 - t) ** 2 * start[axis] + 2 * t * (1 - t) * bend[axis] + t**2 * end[axis]
         for axis in range(3)
     )
     return _curve(f, side * x, y, height, 1.6, STRIPE)
@@ -50,7 +49,11 @@ def _sponge(f: Frame, found: Findings) -> Ellipsoids:
     t = torch.linspace(0, 1, PIECES + 1).to(f.a)
     wave = 2 * math.pi * (1.5 * t + place[:, :1])
     x = side * f.a * (0.2 + 0.4 * place[:, :1]) + f.s * 17 * torch.sin(wave)
-    z = f.dome + f.s * (-70 + 80 * place[:, 2:]) + f.s * (34 * (t - 0.5) + 8 * torch.cos(1.7 * wave))
+    z = (
+        f.dome
+        + f.s * (-70 + 80 * place[:, 2:])
+        + f.s * (34 * (t - 0.5) + 8 * torch.cos(1.7 * wave))
+    )
     y = 0.3 * f.b * (2 * place[:, 1:2] - 1) + f.s * 6 * torch.cos(wave)
     return _curve(f, x, y, z, 1.5, MARKER)
 
@@ -66,9 +69,7 @@ def _needle(f: Frame, found: Findings) -> Ellipsoids:
     return _curve(f, x, 0.2 * f.b + 0 * x, z, 0.7, STEEL)
 
 
-def _curve(
-    f: Frame, x: Tensor, y: Tensor, z: Tensor, radius: float, value: float
-) -> Ellipsoids:
+def _curve(f: Frame, x: Tensor, y: Tensor, z: Tensor, radius: float, value: float) -> Ellipsoids:
     """Rods along places (n, K + 1)."""
     places = torch.stack(torch.broadcast_tensors(x, y, z), -1)
     return f.rods(places[:, :-1], places[:, 1:], radius, value)

@@ -3,12 +3,16 @@
 The frame, in mm: x towards the patient's left, y forwards, z up; the origin is in mid-chest.
 """
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from medbook.phantom.shapes import Boxes, Ellipsoids
 from medbook.phantom.thorax.factors import Factors, Pose, Table
 
+Shape = TypeVar("Shape", Boxes, Ellipsoids)
 Numbers = float | Tensor  # one for all, (n, 1) for each patient, or (n, k) for k shapes of each
 SIDES = (-1, 1)  # the patient's right, at x < 0, and left
 AWAY = 1e5  # mm: where shapes are that a patient does not have
@@ -59,7 +63,7 @@ class Frame:
         return self.ellipsoids((0, 0, self.z), (self.a + more, self.b + more, self.c + more))
 
     def spine_at(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """x and y of the middle of the vertebral bodies at heights (n, k)."""
+        """X and y of the middle of the vertebral bodies at heights (n, k)."""
         t = z / (self.s * 150)
         bend = 14 * self.kyphosis * self.s * (t - 0.1) ** 2
         return self.scoliosis * torch.cos(2.2 * t), bend - 0.86 * self.b
@@ -88,14 +92,18 @@ class Frame:
                           numbers[9])  # fmt: skip
 
     def boxes(
-        self, centre: tuple[Numbers, ...], axes: tuple[Numbers, ...], rotation: Tensor | None = None
+        self,
+        centre: tuple[Numbers, ...],
+        axes: tuple[Numbers, ...],
+        rotation: Tensor | None = None,
+        value: Numbers = 0.0,
     ) -> Boxes:
-        """Boxes of value 0 whose axes are the columns of a rotation (n, k, 3, 3)."""
-        numbers = self._all(*centre, *axes)
+        """Boxes whose axes are the columns of a rotation (n, k, 3, 3), those of the patient."""
+        *numbers, value = self._all(*centre, *axes, value)
         if rotation is None:
             rotation = torch.eye(3).to(self.a)
         rotation = rotation.expand(*numbers[0].shape, 3, 3)
-        return Boxes(*self._placed(numbers[:3], numbers[3:], rotation), 0 * numbers[0])
+        return Boxes(*self._placed(numbers[:3], numbers[3:], rotation), value)
 
     def rods(self, start: Tensor, end: Tensor, radius: Numbers, value: Numbers) -> Ellipsoids:
         """Thin ellipsoids from place to place (n, k, 3), a little longer, so that they join."""
@@ -110,10 +118,6 @@ class Frame:
         )
         return Ellipsoids(centre, axes, rotation, value + 0 * self.a + 0 * long)
 
-    def side(self, x: Numbers, side: int) -> Boxes:
-        """What lies beyond x on a side: a half-space."""
-        return self.boxes((side * (x + HUGE), 0.0, 0.0), (HUGE, HUGE, HUGE))
-
     def _all(self, *numbers: Numbers) -> list[Tensor]:
         """All of them (n, k) of one k."""
         given = (torch.as_tensor(v).to(self.a) + 0 * self.a for v in numbers)
@@ -127,6 +131,12 @@ class Frame:
         room = _turned(0 * angle, 0 * angle, angle)  # (n, 1, 3, 3)
         moved = (room @ torch.stack(centre, -1)[..., None])[..., 0]
         return moved, torch.stack(axes, -1), room @ rotation
+
+
+def joined(shapes: Sequence[Shape]) -> Shape:
+    """All shapes of a kind in one, in this order."""
+    columns = zip(*(shape._tensors() for shape in shapes), strict=True)
+    return type(shapes[0])(*(torch.cat(column, 1) for column in columns))
 
 
 def pointing(direction: Tensor) -> Tensor:

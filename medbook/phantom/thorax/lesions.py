@@ -51,7 +51,8 @@ def _round(f: Frame, paint: Paint, lungs: Lungs, found: Findings, slot: int) -> 
     layers = [(whole, MUSCLE if kind != "consolidation" else u(0.5, 0.62))]
     if kind == "consolidation":
         core = f.ellipsoids(
-            (torch.where(there, x, AWAY), y, z), (0.72 * r, 0.7 * oval[0] * r, 0.72 * r), turn)  # fmt: skip
+            (torch.where(there, x, AWAY), y, z),
+            (0.72 * r, 0.7 * oval[0] * r, 0.72 * r), turn)  # fmt: skip
         layers.append((core, u(0.78, 0.95)))
     for shape, density in layers:
         paint.add("lesion", density, _in_lung(shape, lungs, side), slot=slot)
@@ -59,8 +60,8 @@ def _round(f: Frame, paint: Paint, lungs: Lungs, found: Findings, slot: int) -> 
 
 def _in_lung(shape: Convex, lungs: Lungs, side: Tensor) -> Intersection:
     """What a shape shares with the lung of its side."""
-    both = [(one.first, one.second) for one in lungs.shapes]
-    first, second = (_choose(*pair, side) for pair in zip(*both, strict=True))
+    right, left = lungs.shapes
+    first, second = _choose(right.first, left.first, side), _choose(right.second, left.second, side)
     return Intersection(Intersection(shape, first, shape.value), second, shape.value)
 
 

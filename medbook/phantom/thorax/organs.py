@@ -49,10 +49,6 @@ class Lungs:
     shapes: tuple[Intersection, Intersection]
     density: Tensor
 
-    def of(self, side: int) -> Intersection:
-        """By the side, -1 or 1."""
-        return self.shapes[side > 0]
-
 
 def body(f: Frame, paint: Paint) -> None:
     """Trunk, neck, shoulders, arms and breasts of fat, with muscle within."""
@@ -61,7 +57,8 @@ def body(f: Frame, paint: Paint) -> None:
     spread, heavy = u(0, 10), u(0.9, 1.1)
     for name, density, less in (("fat", FAT, 0 * rim), ("muscle", MUSCLE, rim)):
         trunk = f.ellipsoids(
-            (0, 0, -90 * s), (f.a + f.wall + rim - less, f.b + f.wall + rim - less, 430 * s))
+            (0, 0, -90 * s), (f.a + f.wall + rim - less, f.b + f.wall + rim - less, 430 * s)
+        )
         cap = f.ellipsoids((0, -10 * s, -75 * s), (265 * s, 210 * s, 232 * s - less))
         neck = f.ellipsoids((0, -12 * s, 210 * s), (56 * s - less / 3, 58 * s - less / 3, 105 * s))
         paint.add(name, density, Intersection(trunk, cap, trunk.value), neck)
@@ -75,8 +72,9 @@ def body(f: Frame, paint: Paint) -> None:
                 (92 * s - less / 2, 44 * s - less / 2, 46 * s - less / 2), -side * 0.5)  # fmt: skip
             end = (side * (205 + 105 * f.arms) * s, -6 * s, -190 * s + 70 * f.arms * s)
             start = (side * 172 * s, -6 * s, 92 * s)
-            points = [torch.stack(torch.broadcast_tensors(*f._all(*p)), -1) for p in (start, end)]
-            arm = f.rods(*points, (44 * s + 0.6 * rim - less) * (0.8 + 0.2 * heavy), 0.0)
+            arm = f.rods(
+                *_points(f, start, end), (44 * s + 0.6 * rim - less) * (0.8 + 0.2 * heavy), 0.0
+            )
             paint.add(name, density, shoulder, slope, arm)
         if name == "fat":
             paint.add(name, density, *breasts)
@@ -101,9 +99,10 @@ def mediastinum(f: Frame, paint: Paint, ratio: Tensor) -> None:
     u, s = f.draw.uniform, f.s
     y = -0.86 * f.b
     paint.add("mediastinum", MUSCLE, f.ellipsoids(
-        (f.scoliosis, y, 0), (u(19, 23) * s, u(24, 30) * s, 400 * s), pitch=0.0))  # fmt: skip
+        (f.scoliosis, y, 0), (u(19, 23) * s, u(24, 30) * s, 400 * s)))  # fmt: skip
     upper = f.ellipsoids(
-        (u(-2, 4) * s, -0.05 * f.b, 40 * s), (u(20, 26) * s, 0.62 * f.b, u(150, 175) * s))  # fmt: skip
+        (u(-2, 4) * s, -0.05 * f.b, 40 * s), (u(20, 26) * s, 0.62 * f.b, u(150, 175) * s)
+    )
     fat = torch.lerp(u(0.98, 1.03), u(0.95, 1.0), f.age)
     paint.add("mediastinum", fat, upper)
     _vessels(f, paint)
@@ -158,8 +157,11 @@ def _breasts(f: Frame) -> list[Ellipsoids]:
     deep, wide = (14 + 34 * large) * s, (42 + 35 * large) * s
     front = f.b + f.wall + f.rim
     return [
-        f.ellipsoids((side * 0.52 * f.a, 0.82 * front - 0.35 * deep, z), (wide, deep + 12, wide),
-                     yaw=-side * 0.25)  # fmt: skip
+        f.ellipsoids(
+            (side * 0.52 * f.a, 0.82 * front - 0.35 * deep, z),
+            (wide, deep + 12, wide),
+            yaw=-side * 0.25,
+        )
         for side in SIDES
     ]
 
@@ -171,12 +173,13 @@ def _vessels(f: Frame, paint: Paint) -> None:
         (-u(20, 25) * s, 0.1 * f.b, 62 * s), (u(9, 13) * s, 13 * s, 62 * s)))  # fmt: skip
     wide = (11.5 + 4 * old) * s
     paint.add("aorta", BLOOD, f.ellipsoids(
-        (0.5 * wide + u(10, 15) * s, -0.2 * f.b, 66 * s), (1.25 * wide, 2.2 * wide, 1.4 * wide)))  # fmt: skip
+        (0.5 * wide + u(10, 15) * s, -0.2 * f.b, 66 * s),
+        (1.25 * wide, 2.2 * wide, 1.4 * wide)))  # fmt: skip
     paint.add("aorta", BLOOD, f.ellipsoids(
-        (u(14, 18) * s + 4 * old * s, -0.62 * f.b, -10 * s), (wide, wide, 125 * s),
-        lean=0.0))  # fmt: skip
+        ((u(14, 18) + 4 * old) * s, -0.62 * f.b, -10 * s), (wide, wide, 125 * s)))  # fmt: skip
     paint.add("heart", BLOOD, f.ellipsoids(
-        (u(15, 21) * s, 0.15 * f.b, 8 * s), (u(23, 30) * s, 26 * s, u(46, 56) * s), 0.25))  # fmt: skip
+        (u(15, 21) * s, 0.15 * f.b, 8 * s), (u(23, 30) * s, 26 * s, u(46, 56) * s),
+        lean=0.25))  # fmt: skip
 
 
 def _heart(f: Frame, paint: Paint, ratio: Tensor) -> None:
@@ -189,12 +192,15 @@ def _heart(f: Frame, paint: Paint, ratio: Tensor) -> None:
     bottom = torch.maximum(f.dome - 16 * s, -105 * s)
     height = torch.hypot(long * lean.sin(), slim * long * lean.cos())  # half of it
     paint.add("heart", BLOOD, f.ellipsoids(
-        (left - reach, 0.26 * f.b, bottom + height), (long, 0.9 * long, slim * long), lean))  # fmt: skip
+        (left - reach, 0.26 * f.b, bottom + height), (long, 0.9 * long, slim * long),
+        lean))  # fmt: skip
     wide, tall = 0.27 * (right + left), u(1.05, 1.2) * height
     paint.add("heart", BLOOD, f.ellipsoids(
         (wide - right, 0.15 * f.b, bottom + 1.2 * height), (wide, 0.8 * long, tall)))  # fmt: skip
 
 
-def _points(f: Frame, *places: tuple[Numbers, Numbers, Numbers]) -> list[Tensor]:
-    """Each (n, 1, 3)."""
-    return [torch.stack(torch.broadcast_tensors(*f._all(*place)), -1) for place in places]
+def _points(
+    f: Frame, start: tuple[Numbers, Numbers, Numbers], end: tuple[Numbers, Numbers, Numbers]
+) -> tuple[Tensor, Tensor]:
+    """Two places in each patient: (n, 1, 3) each."""
+    return torch.stack(f._all(*start), -1), torch.stack(f._all(*end), -1)

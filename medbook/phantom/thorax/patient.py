@@ -180,8 +180,8 @@ class Thorax:
         return len(self.table)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        records = (part.map(function) for part in (self.factors, self.pose, self.findings))
-        return type(self)(function(self.table), *records)
+        factors, pose = self.factors.map(function), self.pose.map(function)
+        return type(self)(function(self.table), factors, pose, self.findings.map(function))
 
 
 def sample(

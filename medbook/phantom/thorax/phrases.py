@@ -63,10 +63,12 @@ ABSENT: dict[str, tuple[str, ...]] = {
     "nodule": ("No pulmonary nodule.", "There is no lung nodule.", "No nodules are seen."),
     "mass": ("No lung mass.", "There is no mass.", "No mass is identified."),
     "consolidation": (
-        "No consolidation.", "There is no focal consolidation.", "No airspace consolidation is seen.",
+        "No consolidation.", "There is no focal consolidation.",
+        "No airspace consolidation is seen.",
     ),
     "effusion": (
-        "No pleural effusion.", "There is no pleural effusion.", "No effusion is seen on either side.",
+        "No pleural effusion.", "There is no pleural effusion.",
+        "No effusion is seen on either side.",
     ),
     "pneumothorax": (
         "No pneumothorax.", "There is no pneumothorax.", "No pneumothorax is identified.",

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from medbook.errors import MedbookError
 from medbook.phantom.thorax import phrases
@@ -48,7 +47,7 @@ class _Choice:
         return options[int(self.share() * len(options))]
 
     def order(self, sentences: list[list[Sentence]]) -> list[Sentence]:
-        keyed = sorted(((self.share(), i) for i in range(len(sentences))))
+        keyed = sorted((self.share(), i) for i in range(len(sentences)))
         return [sentence for _, i in keyed for sentence in sentences[i]]
 
 

@@ -57,9 +57,7 @@ def _pixels(centre: Tensor, w: int) -> Tensor:
     return first[:, None] + torch.arange(w, dtype=torch.float64, device=centre.device)
 
 
-def _chords(
-    c: Tensor, axes: Tensor, rotation: Tensor, view: View, i: Tensor, j: Tensor
-) -> Tensor:
+def _chords(c: Tensor, axes: Tensor, rotation: Tensor, view: View, i: Tensor, j: Tensor) -> Tensor:
     """Lengths in mm of the rays (K, w, w) in their ellipsoids."""
     to_unit = (rotation / axes[:, None]).mT  # (K, 3, 3)
     origin, d = view.through(i, j)

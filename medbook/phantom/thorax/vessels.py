@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from medbook.phantom.shapes import Ellipsoids
-from medbook.phantom.thorax.frame import SIDES, Frame
+from medbook.phantom.thorax.frame import SIDES, Frame, joined
 from medbook.phantom.thorax.materials import BLOOD
 
 TRUNKS, FORKS = 11, 4  # main branches in each lung, and generations
@@ -13,8 +13,7 @@ LENGTH, RADIUS = (34.0, 27.0, 21.0, 16.0), (4.2, 2.8, 1.8, 1.2)  # mm, by genera
 
 def vessels(f: Frame, density: Tensor) -> Ellipsoids:
     """Trees whose branches fork in two; values are what blood adds to lung of a density."""
-    trees = [_tree(f, side, density) for side in SIDES]
-    return Ellipsoids(*(torch.cat(t, 1) for t in zip(*(t._tensors() for t in trees), strict=True)))
+    return joined([_tree(f, side, density) for side in SIDES])
 
 
 def _tree(f: Frame, side: int, density: Tensor) -> Ellipsoids:
@@ -34,7 +33,7 @@ def _tree(f: Frame, side: int, density: Tensor) -> Ellipsoids:
         levels.append(f.rods(start, end, thick, (BLOOD - density) + 0 * thick))
         start = end.repeat_interleave(2, 1)
         direction = _forked(f, direction)
-    return Ellipsoids(*(torch.cat(t, 1) for t in zip(*(t._tensors() for t in levels), strict=True)))
+    return joined(levels)
 
 
 def _forked(f: Frame, direction: Tensor) -> Tensor:
