@@ -59,7 +59,9 @@ def untruths(sentences, found, number):
             if one.change is None and found.has(one.kind)[number]:
                 wrong.append(said)
             continue
-        fits = [slot for slot in slots(one.kind) if present[slot] and agrees(words, found, number, slot)]
+        fits = [
+            slot for slot in slots(one.kind) if present[slot] and agrees(words, found, number, slot)
+        ]
         if one.slot not in fits:
             wrong.append(said)
     return wrong
@@ -129,7 +131,11 @@ def test_doubt_is_said_of_small_findings_alone_and_not_of_all(cases):
     hedged = [(n, s) for n, s in said if s.hedged]
     assert all(found.severity[n, s.slot] == 0 for n, s in hedged)
     assert all(bool(DOUBT.search(s.text)) == s.hedged for _, s in said)
-    could = [s for n, s in said if found.severity[n, s.slot] == 0 and s.kind not in ("drain", "sponge", "needle")]
+    could = [
+        s
+        for n, s in said
+        if found.severity[n, s.slot] == 0 and s.kind not in ("drain", "sponge", "needle")
+    ]
     assert abs(len(hedged) / len(could) - HEDGES) < 0.1
 
 
@@ -197,7 +203,10 @@ def test_findings_are_as_frequent_as_told():
     assert torch.equal(found.labels()[:, KINDS.index("mass")], found.has("mass"))
     two = found.present[:, slots("effusion")].all(1)
     assert (found.side[two][:, slots("effusion")].sum(1) == 0).all() and two.any()
-    assert found.without("mass", "needle").labels().sum(0)[[KINDS.index("mass"), 8]].tolist() == [0, 0]
+    assert found.without("mass", "needle").labels().sum(0)[[KINDS.index("mass"), 8]].tolist() == [
+        0,
+        0,
+    ]
 
 
 def test_bad_findings_are_refused():

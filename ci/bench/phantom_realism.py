@@ -20,11 +20,11 @@ from medbook.networks import UNet
 from medbook.phantom import thorax
 from medbook.training import fit, predict
 
-SIDE, HELD_OUT, COPIES = 64, 0.25, 8  # px; share of the patients; changed copies of each picture
+SIDE, HELD_OUT, COPIES = 64, 0.25, 6  # px; share of the patients; changed copies of each picture
 FIELD = (
     340.0  # mm: the real pictures are centre squares, in which the chest fills most of the width
 )
-WIDTHS = (12, 24, 48, 96)
+WIDTHS = (8, 16, 32, 64)
 
 DICE = """\
 A U-Net sees {train} real X-rays with lung masks, each in {copies} copies (turned, moved, scaled and
@@ -42,7 +42,7 @@ def main() -> None:
     parser = arguments(__doc__, "phantom_realism.md")
     parser.add_argument("--seed", type=int, default=0, help="of the phantoms and the segmenter")
     options = parser.parse_args()
-    n, steps, source = (8, 5, "twin") if options.quick else (96, 600, "auto")
+    n, steps, source = (8, 5, "twin") if options.quick else (48, 400, "auto")
     real = data.images("chest_xray_lungs", 128, source=source)
     pictures = F.avg_pool2d(real.images, 128 // SIDE) / 255
     truth = F.avg_pool2d((real.masks if real.masks is not None else 0 * real.images).float(),

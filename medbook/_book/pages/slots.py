@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from medbook._book.markdown import without_fences
-from medbook._book.pages import datacards, scoreboard, teaching
+from medbook._book.pages import datacards, phantom_strips, scoreboard, teaching
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 
@@ -45,6 +45,7 @@ MAKERS: dict[str, Callable[[Project], str]] = {
     "data-overview": datacards.overview,
     "data-cards": datacards.cards,
     "benchmarks": benchmarks,
+    "phantoms": phantom_strips.strips,
 }
 
 

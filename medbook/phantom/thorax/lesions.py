@@ -14,13 +14,13 @@ BEHIND = {"nodule": (-0.62, -0.12), "mass": (-0.55, -0.1), "consolidation": (-0.
 
 
 def lesions(f: Frame, paint: Paint, lungs: Lungs, found: Findings) -> None:
-    """Paint pleural air, consolidation, mass, nodules and pleural fluid, in this order."""
+    """Paint pleural air and fluid, consolidation, mass and nodules: the smaller ones on top."""
     _pleural_air(f, paint, lungs, found)
+    for slot in slots("effusion"):
+        _fluid(f, paint, lungs, found, slot)
     for kind in ("consolidation", "mass", "nodule"):
         for slot in slots(kind):
             _round(f, paint, lungs, found, slot)
-    for slot in slots("effusion"):
-        _fluid(f, paint, lungs, found, slot)
 
 
 def centre(f: Frame, found: Findings, slot: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,9 +33,16 @@ def centre(f: Frame, found: Findings, slot: int) -> tuple[Tensor, Tensor, Tensor
     share = (zone + 0.5 + 0.7 * (up - 0.5)) / 3
     z = (floor + share * (roof - floor)).clamp(max=f.apex - 10 * f.s - r)
     y = f.b * (low + (high - low) * forwards)
-    outer = f.width_at(z, y) - r - 4 * f.s
+    outer = f.width_at(z, y) - r - 4 * f.s - _gap(found, found.side[:, slot])
     inner = torch.minimum(outer, 34 * f.s + 0.5 * r)
     return found.side[:, slot, None] * (inner + across * (outer - inner)), y, z
+
+
+def _gap(found: Findings, side: Tensor) -> Tensor:
+    """How far the lung of a side (n,) fell back from the wall, mm: (n, 1)."""
+    (slot,) = slots("pneumothorax")
+    fallen = found.present[:, slot] & (found.side[:, slot] == side)
+    return (found.size[:, slot] * fallen)[:, None]
 
 
 def _round(f: Frame, paint: Paint, lungs: Lungs, found: Findings, slot: int) -> None:
