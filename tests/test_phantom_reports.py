@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -115,7 +116,7 @@ def test_the_reader_notices_reports_of_other_patients(cases, column):
 
 
 def test_all_phrases_are_used_and_nothing_is_left_to_fill_in(cases):
-    found, reports = cases
+    _, reports = cases
     said = [s for report in reports for s in report]
     assert not any(re.search(r"[{}]|  | a [aeiou]", s.text) for s in said)
     assert all(s.text[0].isupper() and s.text.endswith(".") for s in said)
@@ -174,7 +175,7 @@ def test_changes_are_those_of_the_sizes():
                 [expected] if expected else []
             )
     for report in told:
-        for first, second in zip(report, report[1:], strict=False):
+        for first, second in pairwise(report):
             if second.change in ("new", "larger", "smaller", "unchanged"):
                 assert first.slot == second.slot and first.present  # "it" has something to refer to
     words = {"larger": r"increased|larger", "smaller": r"decreased|smaller",

@@ -9,10 +9,10 @@ import torch
 from medbook.errors import MedbookError
 from medbook.phantom import thorax
 from medbook.phantom.thorax import KINDS, LABELS, SLOTS, Factors, Grid, Scanner, View, sample
-from medbook.phantom.thorax.findings import DEVICES, slots
-from medbook.phantom.thorax.lesions import centre
-from medbook.phantom.thorax.frame import Frame
 from medbook.phantom.thorax.factors import Table
+from medbook.phantom.thorax.findings import DEVICES, slots
+from medbook.phantom.thorax.frame import Frame
+from medbook.phantom.thorax.lesions import centre
 from medbook.phantom.thorax.masks import boxes
 from medbook.physics.ct import MU_WATER, mu_from_hu
 
@@ -76,23 +76,23 @@ def test_two_energies_separate_bone_from_soft_tissue(healthy):
 def test_parallel_rays_sum_the_voxels_of_the_ct(angle):
     """A slab of the CT, summed over its depth, approaches the X-ray of the same slab."""
     one, errors = sample(1, seeded(3), {**NONE, "mass": 1.0, "effusion": 1.0}), []
-    for size in (24, 72):
+    for size in (24, 144):
         side = 432 / size
         mu = mu_from_hu(one.volume(Grid((1, size, size), side)))[0, 0, 0]  # front to back, x
         # what a row of pixels looks at is one height, z = 0
         summed = (mu.sum(0) if angle == 0 else mu.sum(1).flip(0)) * side
         seen = one.xray(View((1, size), 432.0, angle, math.inf))[0, 0, 0]
         errors.append((summed - seen).abs().mean() / seen.mean())
-    assert errors[0] < 0.15 and errors[1] < 0.6 * errors[0] and errors[1] < 0.03
+    assert errors[0] < 0.15 and errors[1] < 0.4 * errors[0] and errors[1] < 0.025
 
 
 def test_a_mirror_or_a_turned_picture_would_be_noticed(healthy):
     one = healthy[:1]
-    mu = mu_from_hu(one.volume(Grid((1, 72, 72), 6.0)))[0, 0, 0].sum(0) * 6
-    seen = one.xray(View((1, 72), 432.0, 0.0, math.inf))[0, 0, 0]
+    mu = mu_from_hu(one.volume(Grid((1, 144, 144), 3.0)))[0, 0, 0].sum(0) * 3
+    seen = one.xray(View((1, 144), 432.0, 0.0, math.inf))[0, 0, 0]
     right = (mu - seen).abs().mean()
     assert (mu.flip(0) - seen).abs().mean() > 3 * right
-    assert (one.xray(View((1, 72), 432.0, 0.3, math.inf))[0, 0, 0] - seen).abs().mean() > 3 * right
+    assert (one.xray(View((1, 144), 432.0, 0.3, math.inf))[0, 0, 0] - seen).abs().mean() > 3 * right
 
 
 def test_more_rays_are_the_mean_of_a_finer_picture(healthy):
@@ -102,12 +102,15 @@ def test_more_rays_are_the_mean_of_a_finer_picture(healthy):
     )
 
 
-def test_a_near_source_magnifies(healthy):
-    def width(view):
-        return (healthy.organ("lungs", view)[:, 0].any(1)).sum(1).double().mean()
+def test_the_heart_is_larger_seen_from_the_front(healthy):
+    """Anteroposterior pictures magnify it, as it lies nearer to the source than the axis."""
 
-    far, near = View(96, 500.0, source_mm=math.inf), View(96, 500.0, source_mm=700.0)
-    assert width(near) > 1.02 * width(far)
+    def width(angle, source):
+        view = View(128, 400.0, angle, source)
+        return healthy.organ("heart", view)[:, 0].any(1).sum(1).double().mean()
+
+    assert width(math.pi, 900.0) > 1.04 * width(0.0, 900.0)
+    assert width(math.pi, math.inf) == pytest.approx(width(0.0, math.inf), rel=0.01)
 
 
 # --- anatomy --------------------------------------------------------------------------------------
@@ -219,9 +222,9 @@ def test_masks_are_there_exactly_where_findings_are(ill):
 
 
 def test_every_finding_of_many_patients_can_be_seen():
-    people = sample(40, seeded(9))
+    people = sample(120, seeded(9))
     found = people.findings.present
-    assert torch.equal(people.masks(View(32)).flatten(2).any(2), found) and found.sum() > 30
+    assert torch.equal(people.masks(View(32)).flatten(2).any(2), found) and found.sum() > 100
 
 
 def test_side_and_zone_are_those_of_the_picture():
@@ -241,10 +244,10 @@ def test_side_and_zone_are_those_of_the_picture():
 
 @pytest.mark.parametrize("kind", ["nodule", "mass", "consolidation", "effusion", *DEVICES])
 def test_taking_a_finding_away_changes_the_picture_within_its_mask(ill, kind):
-    one = ill[KINDS.index(kind) :][:1]
+    one, view = ill[KINDS.index(kind) :][:1], replace(VIEW, oversample=6)
     well = replace(one, findings=one.findings.without(kind))
-    change = (one.xray(VIEW) - well.xray(VIEW)).abs()[0, 0]
-    mask = one.masks(VIEW)[0].any(0)
+    change = (one.xray(view) - well.xray(view)).abs()[0, 0]
+    mask = one.masks(view)[0].any(0)
     near = torch.nn.functional.max_pool2d(mask.float()[None, None], 3, 1, 1)[0, 0] > 0
     assert change[near].sum() > 0.93 * change.sum() and change.max() > 0.02
     assert (change[mask] > 1e-4).float().mean() > 0.6
@@ -300,8 +303,9 @@ def test_patients_come_back_changed_and_are_the_same():
     assert torch.equal(later.findings.present, people.findings.present)
     grown = later.findings.size / people.findings.size
     fixed = torch.tensor([kind in DEVICES for kind in SLOTS])
-    assert (grown[:, fixed] == 1).all() and (grown[:, ~fixed] <= 1.4001).all()
-    assert (grown[:, ~fixed] > 1.39).float().mean() > 0.4
+    old = people.findings.present
+    assert (grown[old & fixed] == 1).all() and (grown[old & ~fixed] <= 1.4001).all()
+    assert (grown[old & ~fixed] > 1.39).float().mean() > 0.4
     gone = people.followup(seeded(1), news=NONE, resolved=1.0).findings
     heart = slots("cardiomegaly")
     assert torch.equal(gone.present[:, heart], people.findings.present[:, heart])
@@ -345,8 +349,10 @@ def test_scatter_takes_contrast_and_blur_takes_edges():
     machine = {"dose": 1e9, "noise": 0.0, "blur_mm": 0.0}
     sharp = Scanner(scatter=0.0, **machine).measure(y, view, seeded())
     torch.testing.assert_close(sharp, y, rtol=0, atol=0.01)
-    hazy = Scanner(scatter=1.0, **machine).measure(y, view, seeded())
-    assert hazy[..., 30:].mean() - hazy[..., :10].mean() < 2.5
+    strip = torch.zeros_like(y)
+    strip[..., 18:22] = 3.0
+    hazy = Scanner(scatter=1.0, **machine).measure(strip, view, seeded())
+    assert 0.3 < hazy[..., 19].mean() - hazy[..., :5].mean() < 1.5
     soft = Scanner(scatter=0.0, **{**machine, "blur_mm": 20.0}).measure(y, view, seeded())
     assert 0.2 < soft[0, 0, 20, 20] < 2.9 and soft[0, 0, 20].diff().min() >= -0.01
 

@@ -16,7 +16,7 @@ from medbook.phantom import thorax
 BATCH = 20
 GOAL = 30.0  # s for 1000 X-rays of 64 px on two cores
 WHAT = """\
-Seconds for 1,000 patients, from drawing them to the tensor, in batches of {batch}: {n} were made and
+Seconds for 1,000 patients, from drawing to the tensor, in batches of {batch}: {n} were made and
 the time scaled. The goal is {goal:.0f} s for 1,000 X-rays of 64 px on two cores. *CPU*: processor
 seconds, which other programs on the machine do not change; on two cores half of it is the least
 time that can pass. *Pair*: with and without bones at both energies, which cost no further rays."""

@@ -1,6 +1,6 @@
 """Phantom patients: one record, and from the same shapes X-rays, CT, masks, boxes and reports.
 
-    people = sample(16, generator, {"effusion": 0.5})   # who they are, how they stand, what they have
+    people = sample(16, generator, {"effusion": 0.5})   # who they are, what they have
     view = View(128, angle=0.0)                          # source and detector
     people.xray(view, "high", bones=True)                # line integrals, (n, 1, H, W)
     Scanner().picture(people.xray(view), view, generator)  # what the screen shows, 0 to 1
@@ -26,9 +26,10 @@ Who uses what (slugs of the systems):
 - X-rays from CT, few views (ct2x-gan, mindi-3d, gaussian-object, spare-rendering): `volume`, `xray`
   at any angle with a near source
 - examinations in time (sadm): `followup`, `reports(generator, before)`
-- shortcuts, fairness, concepts, other machines (mask-of-truth, clip-cxr-fairness, robust-cbm, knobo,
-  qformer-ae, adverx-ray, intrinsic-properties): `prevalence` given for each patient, such as a drain
-  that comes with an effusion; `Factors`; `labels` as concepts; `Scanner` as another hospital
+- shortcuts, fairness, concepts, other machines (mask-of-truth, clip-cxr-fairness, robust-cbm,
+  knobo, qformer-ae, adverx-ray, intrinsic-properties): `prevalence` given for each patient, such as
+  a drain that comes with an effusion; `Factors`; `Findings.labels` as concepts; `Scanner` as
+  another hospital
 - segmentation (gms, dsaif, medsamix, sam-med2d, sam-med3d): `masks`, `organ`, `labels`
 """
 

@@ -32,7 +32,8 @@ def centre(f: Frame, found: Findings, slot: int) -> tuple[Tensor, Tensor, Tensor
     zone = found.zone[:, slot, None]
     share = (zone + 0.5 + 0.7 * (up - 0.5)) / 3
     z = (floor + share * (roof - floor)).clamp(max=f.apex - 10 * f.s - r)
-    y = f.b * (low + (high - low) * forwards)
+    beside = (zone == 2) | (found.side[:, slot, None] < 0)  # the heart; elsewhere behind it
+    y = f.b * (low + (high - low) * forwards * torch.where(beside, 1.0, 0.2))
     outer = f.width_at(z, y) - r - 4 * f.s - _gap(found, found.side[:, slot])
     inner = torch.minimum(outer, 34 * f.s + 0.5 * r)
     return found.side[:, slot, None] * (inner + across * (outer - inner)), y, z

@@ -107,6 +107,7 @@ RESOLVED: dict[str, tuple[str, ...]] = {
     }.items()
 } | {
     "drain": ("The {side} chest drain has been removed.",),
+    "cardiomegaly": ("The cardiomegaly seen before has resolved.",),
     "sponge": ("The retained sponge has been removed.",),
     "needle": ("The retained needle has been removed.",),
 }  # fmt: skip

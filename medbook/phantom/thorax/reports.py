@@ -79,9 +79,8 @@ def write(
     """
     if before is not None and len(before) != len(found):
         raise MedbookError(f"{len(before)} earlier examinations of {len(found)} patients")
-    change = changes(before, found) if before is not None else None
     choice = _Choice(generator)
-    return [_one(found, number, choice, change) for number in range(len(found))]
+    return [_one(found, number, choice, before) for number in range(len(found))]
 
 
 def text(sentences: list[Sentence]) -> str:
@@ -116,20 +115,18 @@ def _change(was: bool, now: bool, ratio: float) -> str | None:
     return "larger" if ratio >= GROWTH else "smaller" if ratio <= 1 / GROWTH else "unchanged"
 
 
-def _one(
-    found: Findings, number: int, choice: _Choice, change: list[list[str | None]] | None
-) -> list[Sentence]:
+def _one(found: Findings, number: int, choice: _Choice, before: Findings | None) -> list[Sentence]:
     """The report of one patient."""
     present = found.present[number].tolist()
-    groups = [
-        _finding(found, number, slot, choice, change[number][slot] if change else None)
-        for slot in range(len(SLOTS)) if present[slot]
-    ]  # fmt: skip
-    if change:
-        groups += [
-            [_resolved(found, number, slot, choice)]
-            for slot, what in enumerate(change[number]) if what == "resolved"
-        ]  # fmt: skip
+    groups: list[list[Sentence]] = []
+    change: list[str | None] = [None] * len(SLOTS)
+    if before is not None:
+        this = slice(number, number + 1)
+        (change,) = changes(before[this], found[this])
+        gone = [slot for slot, what in enumerate(change) if what == "resolved"]
+        groups = [[_resolved(before, number, slot, choice)] for slot in gone]
+    for slot in (slot for slot, there in enumerate(present) if there):
+        groups.append(_finding(found, number, slot, choice, change[slot]))
     absent = [kind for kind in KINDS if not any(present[slot] for slot in slots(kind))]
     groups += [[_absent(kind, choice)] for kind in absent if choice.share() < MENTIONED]
     if not any(present) and (choice.share() < 0.5 or not groups):
@@ -152,8 +149,8 @@ def _finding(
     return [sentence, Sentence(said, kind, slot, True, False, change)]
 
 
-def _resolved(found: Findings, number: int, slot: int, choice: _Choice) -> Sentence:
-    said = choice.of(phrases.RESOLVED[SLOTS[slot]]).format(**_words(found, number, slot))
+def _resolved(before: Findings, number: int, slot: int, choice: _Choice) -> Sentence:
+    said = choice.of(phrases.RESOLVED[SLOTS[slot]]).format(**_words(before, number, slot))
     return Sentence(said, SLOTS[slot], slot, False, False, "resolved")
 
 

@@ -36,8 +36,10 @@ class Scanner:
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
-        least = min(self.blur_mm, self.scatter, self.noise, self.detail)
-        if not (least >= 0 and min(self.dose, self.gain, self.gamma) > 0):
+        least = self.blur_mm, self.scatter, self.noise, self.detail
+        if not (
+            all(x >= 0 for x in least) and all(x > 0 for x in (self.dose, self.gain, self.gamma))
+        ):
             raise MedbookError(f"{self}: give numbers >= 0, and dose, gain and gamma > 0")
 
     def picture(self, y: Tensor, view: View, generator: torch.Generator) -> Tensor:

@@ -22,7 +22,7 @@ class Grid:
     voxel_mm: float = 6.25
 
     def __post_init__(self) -> None:
-        if min(*self.shape, self.voxel_mm) <= 0:
+        if not all(number > 0 for number in (*self.shape, self.voxel_mm)):
             raise MedbookError(f"{self}: give positive numbers")
 
     @property
