@@ -1,11 +1,10 @@
 """How close phantom X-rays come to real ones: a lung segmenter, histograms and power spectra.
 
 The committed table is made by `python ci/bench/phantom_realism.py --out
-ci/bench/phantom_realism.md` with the set chest_xray_lungs in `MEDBOOK_DATA`.
+ci/bench/realism/phantoms.md` with the set chest_xray_lungs in `MEDBOOK_DATA`.
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import torch
@@ -32,14 +31,18 @@ of other contrast), and no phantom. It is then given {val} real ones of other pa
 against the phantom's own lung masks. Dice of both lungs: mean over pictures, the tenth part, the
 least. Real masks were drawn by people and hold what lies behind the heart, as the phantom's do."""
 GREY = """\
-Grey values are brought to 0 to 1. *Distance* is the first Wasserstein distance of the pooled grey
-values to those of half of the real pictures; *slope* is that of the logarithm of the power over
-the logarithm of the frequency, between 2 and {nyquist} cycles a picture width, averaged over all
-directions (natural pictures: about -2 to -3)."""
+Grey values from 0, black, to 1: those below which a share of all pixels lies, and their mean.
+*Distance* is the first Wasserstein distance to the pooled grey values of one half of the real
+pictures."""
+POWER = """\
+Share of the power, in percent, in octaves of the frequency (cycles a picture width), with a Hann
+window and without the mean of each picture. *Slope*: of the logarithm of the power over the
+logarithm of the frequency from 2 to 16 cycles; a lower one means smoother pictures."""
+QUANTILES, OCTAVES = (0.05, 0.25, 0.5, 0.75, 0.95), (2, 4, 8, 16)
 
 
 def main() -> None:
-    parser = arguments(__doc__, "phantom_realism.md")
+    parser = arguments(__doc__, "realism/phantoms.md")
     parser.add_argument("--seed", type=int, default=0, help="of the phantoms and the segmenter")
     options = parser.parse_args()
     n, steps, source = (8, 5, "twin") if options.quick else (48, 400, "auto")
@@ -59,19 +62,29 @@ def main() -> None:
         rows.append([name, *scores(network, shown[name], lungs)])
     half = torch.arange(len(pictures)) % 2 == 0
     compared = {"real, other half": pictures[~half], **shown}
-    grey = [
-        [name, *greys(some, pictures[half])]
-        for name, some in {"real, one half": pictures[half], **compared}.items()
-    ]
+    compared = {"real, one half": pictures[half], **compared}
+    grey = [[name, *greys(some, pictures[half])] for name, some in compared.items()]
+    power = [[name, *octaves(some), f"{slope(some):.2f}"] for name, some in compared.items()]
     texts = DICE.format(train=int(train.sum()), val=int(val.sum()), copies=COPIES)
-    publish([
-        "# Phantom X-rays beside real ones", machine(1),
-        f"Real pictures: {real.kind}, {real.credit}",
-        f"## Lungs found by a network that saw only real X-rays, {SIDE} px", texts,
-        table(["pictures", "number", "Dice, mean", "tenth part", "least"], rows),
-        "## Grey values and power", GREY.format(nyquist=SIDE // 4),
-        table(["pictures", "mean", "standard deviation", "distance", "slope"], grey),
-    ], options.out)  # fmt: skip
+    heads = ["pictures", *(f"{100 * q:.0f} % below" for q in QUANTILES), "mean", "distance"]
+    bands = [f"{low} to {2 * low}" for low in OCTAVES]
+    publish(
+        [
+            "# Phantom X-rays beside real ones",
+            machine(1),
+            f"Pictures called real: {real.kind}, {real.credit}",
+            f"## Lungs found by a network that saw only real X-rays, {SIDE} px",
+            texts,
+            table(["pictures", "number", "Dice, mean", "tenth part", "least"], rows),
+            "## Histogram of grey values",
+            GREY,
+            table(heads, grey),
+            "## Power spectrum",
+            POWER,
+            table(["pictures", *bands, "slope"], power),
+        ],
+        options.out,
+    )
 
 
 def segmenter(pictures: Tensor, truth: Tensor, steps: int, seed: int) -> nn.Module:
@@ -142,23 +155,36 @@ def scores(network: nn.Module, pictures: Tensor, truth: Tensor) -> list[object]:
 
 
 def greys(pictures: Tensor, reference: Tensor) -> list[str]:
-    pool = partial(np.asarray, dtype=np.float64)
-    distance = wasserstein_distance(pool(pictures.flatten()), pool(reference.flatten()))
-    numbers = pictures.mean(), pictures.std(), distance, slope(pictures)
+    """Quantiles, mean, and distance to the reference."""
+    pool, other = (np.asarray(x.flatten(), dtype=np.float64) for x in (pictures, reference))
+    numbers = *np.quantile(pool, QUANTILES), pool.mean(), wasserstein_distance(pool, other)
     return [f"{value:.3f}" for value in numbers]
 
 
-def slope(pictures: Tensor) -> float:
-    """Of log power over log frequency: a straight line by least squares."""
+def rings(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Frequency in whole cycles a picture width, and power, of all places of the spectrum."""
     size = pictures.shape[-1]
     window = torch.hann_window(size, periodic=False)
     flat = (pictures - pictures.mean((-2, -1), keepdim=True)) * window * window[:, None]
-    power = torch.fft.fft2(flat).abs().square().mean((0, 1))
     f = torch.fft.fftfreq(size) * size
-    radius = torch.hypot(f, f[:, None]).round().long()
-    rings = torch.arange(2, size // 4 + 1)
-    means = torch.stack([power[radius == r].mean() for r in rings])
-    return float(np.polyfit([math.log(r) for r in rings.tolist()], means.log().numpy(), 1)[0])
+    power = torch.fft.fft2(flat).abs().square().mean((0, 1))
+    return torch.hypot(f, f[:, None]).round().long(), power
+
+
+def octaves(pictures: Tensor) -> list[str]:
+    """Percent of the power from each frequency to its double."""
+    radius, power = rings(pictures)
+    parts = [power[(radius >= low) & (radius < 2 * low)].sum() for low in OCTAVES]
+    whole = power[radius >= OCTAVES[0]].sum()
+    return [f"{100 * part / whole:.2f}" for part in parts]
+
+
+def slope(pictures: Tensor) -> float:
+    """A straight line by least squares through the logarithms of the mean of each ring."""
+    radius, power = rings(pictures)
+    numbers = range(2, SIDE // 4 + 1)
+    means = [power[radius == r].mean().log().item() for r in numbers]
+    return float(np.polyfit([math.log(r) for r in numbers], means, 1)[0])
 
 
 if __name__ == "__main__":

@@ -35,6 +35,14 @@ def benchmarks(project: Project) -> str:
     return "\n\n".join(texts) or "No measurement is stored yet."
 
 
+def realism(project: Project) -> str:
+    """The stored comparison of phantoms with real images."""
+    file = project.root / BENCHMARKS / "realism/phantoms.md"
+    if not file.exists():
+        return "No measurement is stored yet."
+    return _one_level_down(_one_level_down(file.read_text(encoding="utf-8").strip()))
+
+
 MAKERS: dict[str, Callable[[Project], str]] = {
     "examples": scoreboard.examples,
     "standing": teaching.standing,
@@ -46,6 +54,7 @@ MAKERS: dict[str, Callable[[Project], str]] = {
     "data-cards": datacards.cards,
     "benchmarks": benchmarks,
     "phantoms": phantom_strips.strips,
+    "phantoms-beside-real": realism,
 }
 
 

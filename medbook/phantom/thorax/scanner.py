@@ -31,7 +31,7 @@ class Scanner:
     blur_mm: float = 0.4
     scatter: float = 0.6
     noise: float = 5.0
-    detail: float = 1.5
+    detail: float = 2.2
     gain: float = 1.0
     gamma: float = 1.0
 
@@ -76,8 +76,8 @@ class Scanner:
 
 
 SPREAD, SURROUNDINGS = 45.0, 25.0  # mm: of scattered light; of what a place is compared with
-RANGE = 0.75  # of the slow differences, which the display keeps in part
-SHOWN = 0.03, 0.97  # quantiles that become black and white
+RANGE = 0.65  # of the slow differences, which the display keeps in part
+SHOWN = 0.005, 0.995  # quantiles that become black and white
 
 
 def smooth(x: Tensor, sigma: float) -> Tensor:
