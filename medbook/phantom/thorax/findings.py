@@ -35,7 +35,6 @@ RANGES: dict[str, tuple[float, float, float, float]] = {
 }  # fmt: skip
 HEALTHY_HEART = 0.41, 0.48  # of the same unit as cardiomegaly
 DEVICES = "drain", "sponge", "needle"
-SIDELESS = "cardiomegaly", "sponge", "needle"  # told by nothing but that they are there
 PREVALENCE = {
     "nodule": 0.15, "mass": 0.1, "consolidation": 0.15, "effusion": 0.15, "pneumothorax": 0.1,
     "cardiomegaly": 0.2, "drain": 0.05, "sponge": 0.02, "needle": 0.02,
@@ -185,7 +184,8 @@ def _chances(prevalence: Mapping[str, float | Tensor], n: int) -> Tensor:
     """Of each slot (n, F), so that at least one slot of a kind is taken as often as told."""
     columns = {}
     for kind, given in prevalence.items():
-        chance = torch.as_tensor(given, dtype=torch.get_default_dtype()).expand(n)
+        numbers = torch.as_tensor(given, dtype=torch.get_default_dtype(), device="cpu")
+        chance = numbers.expand(n)
         if not ((chance >= 0) & (chance <= 1)).all():
             raise MedbookError(f"prevalence of {kind} must lie between 0 and 1, not {given}")
         columns[kind] = 1 - (1 - chance) ** (1 / len(slots(kind)))

@@ -134,8 +134,8 @@ def abdomen(f: Frame, paint: Paint) -> None:
     paint.add("abdomen", LIVER, Intersection(middle, cavity, middle.value))
     below = f.boxes((0, 0, f.dome - 75 * s - HUGE), (HUGE, HUGE, HUGE))
     paint.add("abdomen", 1.03, Intersection(cavity, below, cavity.value))
-    hidden = f.draw.chance(0.35)
-    paint.add("stomach gas", torch.where(hidden, MUSCLE, AIR), gas)
+    none, names = f.draw.chance(0.35), (LABELS.index("abdomen"), LABELS.index("stomach gas"))
+    paint.add(torch.where(none, *names), torch.where(none, LIVER, AIR), gas)
 
 
 def airways(f: Frame, paint: Paint) -> None:

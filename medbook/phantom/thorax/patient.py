@@ -195,8 +195,8 @@ def sample(
     Args:
         n: number of patients, >= 1.
         generator: the patients live on its device.
-        prevalence: probability of each kind of finding, a number or (n,) on that device; those left
-            out are as in `PREVALENCE`.
+        prevalence: probability of each kind of finding, a number or (n,); those left out are as
+            in `PREVALENCE`.
         factors: of n patients; random adults if left out.
 
     Raises:
