@@ -24,7 +24,7 @@ time that can pass. *Pair*: with and without bones at both energies, which cost 
 
 def main() -> None:
     options = arguments(__doc__, "phantom.md").parse_args()
-    n, rounds = (BATCH, 1) if options.quick else (100, 3)
+    n, rounds = (BATCH, 1) if options.quick else (60, 3)
     rows = []
     for threads in (1, parallel.threads()):
         torch.set_num_threads(threads)
