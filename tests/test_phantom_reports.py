@@ -171,9 +171,10 @@ def test_changes_are_those_of_the_sizes():
                 else "larger" if ratio >= 1.18 else "smaller" if ratio <= 1 / 1.18 else "unchanged"
             )  # fmt: skip
             assert what[n][slot] == expected
-            assert [s.change for s in report if s.slot == slot and s.change] == (
-                [expected] if expected else []
-            )
+            told_of = [s for s in report if s.slot == slot and s.change]
+            assert [s.change for s in told_of] == ([expected] if expected else [])
+            if expected == "resolved":
+                assert agrees(told_of[0].text.lower(), before, n, slot)
     for report in told:
         for first, second in pairwise(report):
             if second.change in ("new", "larger", "smaller", "unchanged"):

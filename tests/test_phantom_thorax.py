@@ -307,6 +307,9 @@ def test_patients_come_back_changed_and_are_the_same():
     grown = later.findings.size / people.findings.size
     fixed = torch.tensor([kind in DEVICES for kind in SLOTS])
     old = people.findings.present
+    for column in ("side", "zone", "place"):
+        kept, given = (getattr(x.findings, column)[old] for x in (later, people))
+        assert torch.equal(kept, given)
     assert (grown[old & fixed] == 1).all() and (grown[old & ~fixed] <= 1.4001).all()
     assert (grown[old & ~fixed] > 1.39).float().mean() > 0.4
     gone = people.followup(seeded(1), news=NONE, resolved=1.0).findings

@@ -28,8 +28,8 @@ class View:
         MedbookError: a number that is not positive, or a source within 400 mm of the axis.
 
     >>> origin, direction = View(2, field_mm=200.0, source_mm=math.inf).rays()
-    >>> origin[0], direction[0]
-    (tensor([-50.,   0.,  50.], dtype=torch.float64), tensor([0., 1., 0.], dtype=torch.float64))
+    >>> origin[0].tolist(), direction[0, 1].item()
+    ([-50.0, 0.0, 50.0], 1.0)
     """
 
     size: int | tuple[int, int] = 64
