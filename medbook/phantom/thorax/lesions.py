@@ -94,7 +94,7 @@ def _pleural_air(f: Frame, paint: Paint, lungs: Lungs, found: Findings) -> None:
     gap = found.size[:, slot, None]
     air = f.ellipsoids((torch.where(there, 0.0, AWAY), 0, f.z), (2 * f.a, 2 * f.b, 2 * f.c))
     paint.add("pleural air", AIR, _in_lung(air, lungs, side), slot=slot)
-    inner = 10 * f.s
+    inner = -45 * f.s  # beyond the midline: the mediastinum covers the other edge
     half = (0.97 * f.a - gap - inner) / 2
     fallen = f.ellipsoids(
         (torch.where(there, side * (inner + half), AWAY), 0, f.dome - 20 * f.s),
