@@ -354,7 +354,7 @@ def test_nothing_to_prune_gives_the_dense_network(atlas, kind):
     for arm, recipe in ALL[kind].items():
         outcome = book.trial((atlas, kind, replace(recipe, n=16, m=16), 7, SIZES_NO_MASK))
         found[arm] = outcome.layer
-    everywhere = found.pop("decay on all", None)
+    everywhere = found.pop("decay / 5 on all", None)
     assert all(np.array_equal(found["dense"], layer) for layer in found.values())
     assert everywhere is None or not np.array_equal(everywhere, found["dense"])
 

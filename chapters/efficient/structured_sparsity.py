@@ -362,7 +362,7 @@ plots.show(
 # matrices alone a trial run lost one point of accuracy at 1:128: this small transformer hardly needs them, and nothing could be compared.)
 
 # %% tags=["define"]
-DECAY = {"ResNet": 1e-2, "ViT": 2e-4}  # lambda of SR-STE, chosen on validation images
+DECAY = {"ResNet": 5e-2, "ViT": 2e-4}  # lambda of SR-STE, chosen on validation images
 
 HEADLINE = {  # with all seeds; the other arms are controls
     "ResNet": ("dense", "fixed mask", "ASP", "STE", "SR-STE"),
@@ -379,10 +379,10 @@ def recipes(kind: str) -> dict[str, Recipe]:
             # the mask of the random initial weights for ever: small, with random wiring
             "fixed mask": Recipe(freeze=0.0),
             "ASP": Recipe(beta=until(0.5), freeze=0.5),  # dense, then one mask for good
+            "SR-STE, decay / 25": Recipe(decay=decay / 25),
             "SR-STE, decay / 5": Recipe(decay=decay / 5),
-            "SR-STE, decay x 5": Recipe(decay=decay * 5),
-            "negative decay": Recipe(decay=-decay / 5),
-            "decay on all": Recipe(decay=decay, everywhere=True),
+            "negative decay": Recipe(decay=-decay / 25),
+            "decay / 5 on all": Recipe(decay=decay / 5, everywhere=True),
         }
     return both | {
         "MdGf-Linear": Recipe(beta=linear(0.8)),
@@ -443,11 +443,12 @@ def make_network(kind: str, x: Tensor, classes: int, seed: int, sizes: Sizes) ->
 # **Budget.** All arms of a network share images, order, initial weights, number of steps, optimiser and learning rate. The ResNet is trained with SGD (Nesterov momentum 0.9), cosine
 # schedule; the transformer with AdamW, one cycle, gradients cut at norm 1. With AdamW the decay of SR-STE passes through Adam's scaling, as in the code of the MdGf paper.
 #
-# **What was chosen, and how.** Trial runs of 400 steps came first, with seeds that are not those of this run, judged on validation images alone. In them easier tasks
-# (telling the six kinds, or two kinds of chest X-ray) did not separate dense from sparse, and this one did, so the verdicts hold for a setting that was known to have room. Per network, three
-# learning rates were tried for *dense* and *STE*, and one was best for both. At that rate three decays were tried for SR-STE, three rates for MdGf-Exponential and three ends for MdGf-Linear. The
-# chosen decays are $10^{-2}$ (tried: a fifth and five times that, which did as well) and, for the transformer, $2\times10^{-4}$, the paper's own (ten and a hundred times that did worse).
-# ASP and SdGf have nothing to choose: ASP halves the steps, SdGf's intervals are equal.
+# **What was chosen, and how.** Trial runs of 400 steps came first, with one to three seeds that are not those of this run, judged on validation images alone. In them easier tasks
+# (telling the six kinds, or two kinds of chest X-ray) did not separate dense from sparse, and this one did: the verdicts hold for a setting that was known to have room. Three learning
+# rates were tried for *dense* and *STE* of each network (for the transformer with only its feed-forward matrices pruned), and one was best for both: for STE it matters more than any decay. At
+# that rate the decays $2\times10^{-3}$, $10^{-2}$, $5\times10^{-2}$ were tried for the ResNet (the last was best) and $2\times10^{-4}$, $2\times10^{-3}$, $2\times10^{-2}$ for the
+# transformer (the first was best; it is the paper's own); 5, 10 and 20 for $\beta_E T$ (5), and 0.6, 0.8 and 1 for the end of MdGf-Linear (0.8). ASP halves the steps and SdGf's intervals are
+# equal: nothing was chosen for them.
 #
 # **Metric.** The share of right answers over the eight orientations of an image, averaged over the test images of equally many of each kind (guessing: 1/48). The test images are looked at
 # once, after the last step, with the final pattern.
@@ -572,7 +573,7 @@ def briefly(kind: str, recipe: Recipe) -> nn.Module:
 # %% tags=["nbval-check-output"]
 answers = {
     (kind, arm): predict(briefly(kind, replace(recipe, n=16, m=16)), atlas.val.images[:16]).numpy()
-    for kind in HEADLINE for arm, recipe in recipes(kind).items() if arm != "decay on all"
+    for kind in HEADLINE for arm, recipe in recipes(kind).items() if arm != "decay / 5 on all"
 }
 for kind, id in {"ResNet": "sr-ste-10", "ViT": "pgf-nm-11"}.items():
     same = np.stack([a for (k, _), a in answers.items() if k == kind])
@@ -638,9 +639,9 @@ run.claim("sr-ste-2", ours=cnn["dense"], baseline=cnn["SR-STE"], units=units)
 run.claim("sr-ste-3", ours=tested("ResNet", "SR-STE", "2:4"), baseline=cnn["dense"], units=units)
 run.claim("sr-ste-4", ours=cnn["SR-STE"], baseline=cnn["ASP"], units=units)
 run.claim("sr-ste-5", ours=cnn["SR-STE"], baseline=cnn["fixed mask"], units=units)
-run.claim("sr-ste-6", ours=np.stack([value("ResNet", arm, moved)[:few] for arm in ("STE", "SR-STE, decay / 5", "SR-STE", "SR-STE, decay x 5")], axis=1))
+run.claim("sr-ste-6", ours=np.stack([value("ResNet", arm, moved)[:few] for arm in ("STE", "SR-STE, decay / 25", "SR-STE, decay / 5", "SR-STE")], axis=1))
 run.claim("sr-ste-7", ours=value("ResNet", "negative decay", moved), baseline=value("ResNet", "STE", moved)[:few])
-run.claim("sr-ste-8", ours=value("ResNet", "SR-STE", moved)[:few], baseline=value("ResNet", "decay on all", moved))
+run.claim("sr-ste-8", ours=value("ResNet", "SR-STE, decay / 5", moved), baseline=value("ResNet", "decay / 5 on all", moved))
 run.claim("sr-ste-9", ours=value("ResNet", "SR-STE", lambda o: o.agreement), baseline=value("ResNet", "STE", lambda o: o.agreement))
 
 full = [(PATTERNS[pattern][0], o.fullest) for (_, arm, pattern), found in outcomes.items() if arm != "dense" for o in found]
@@ -708,8 +709,8 @@ plots.show(
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
 steps = np.arange(1, len(outcomes["ResNet", "STE", "1:16"][0].between) + 1) * max(1, SIZES.steps // SIZES.ticks)
-sweep = ("STE", "SR-STE, decay / 5", "SR-STE", "SR-STE, decay x 5", "negative decay", "decay on all")
-for arm in ("dense", *(arm for arm in sweep if arm != "SR-STE, decay / 5")):
+sweep = ("STE", "SR-STE, decay / 25", "SR-STE, decay / 5", "SR-STE", "negative decay", "decay / 5 on all")
+for arm in ("dense", *(arm for arm in sweep if arm != "SR-STE, decay / 25")):
     for ax, what in zip(axes, ("from_start", "between"), strict=False):
         ax.plot(steps, np.mean([getattr(o, what) for o in outcomes["ResNet", arm, "1:16"]], axis=0), label=arm)
 plots.intervals(axes[2], sweep, [value("ResNet", arm, lambda o: o.agreement) for arm in sweep])
@@ -859,7 +860,7 @@ def fade_of(lr: float, steps: int, decay: float) -> float:
     """What is left of a pruned weight; the mean of a cosine schedule is half of its peak."""
     return math.exp(-decay * lr * steps / 2 / (1 - 0.9))
 
-decay = DECAY["ResNet"] / 5
+decay = DECAY["ResNet"] / 25
 ours = fade_of(0.4, 400, decay)
 print(f"paper: {fade_of(0.1, 600_000, 2e-4):.0e}, here: {fade_of(0.4, 400, DECAY['ResNet']):.0e}, needed here: {2e-4 * 0.1 * 600_000 / (0.4 * 400):.3f}")
 weight = torch.ones(1, requires_grad=True)
@@ -869,7 +870,7 @@ for _ in range(400):
     weight.grad = decay * weight.detach()
     optimizer.step()
     rate.step()
-print(f"a fifth of our decay: {ours:.3f}, simulated {weight.item():.3f}")
+print(f"at a 25th of our decay: {ours:.3f}, simulated {weight.item():.3f}")
 assert abs(math.log(weight.item()) / math.log(ours) - 1) < 0.1
 
 # %% [markdown]
