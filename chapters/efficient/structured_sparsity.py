@@ -81,7 +81,7 @@ examples = turned(atlas.train.images[first], atlas.train.labels[first])[0].resha
 plots.show(
     plots.image_grid([examples[:, k].cpu() for k in range(len(first))], labels=list(atlas.classes),
                      titles=["0", "90", "180", "270", "0, mirrored", "90, m.", "180, m.", "270, m."]),
-    caption=f"One image of each kind in its eight orientations, turned by so many degrees ({atlas.kind} images, 32 pixels). {atlas.credit}",
+    caption=f"One image of each kind in its eight orientations, turned counter-clockwise by so many degrees ({atlas.kind} images, 32 pixels). {atlas.credit}",
     alt="A grid of six rows, abdominal CT, breast MRI, chest X-ray, chest CT, hand and head CT, and eight columns: the same small image turned in "
     "steps of 90 degrees, and mirrored.",
 )
@@ -715,7 +715,7 @@ for arm in ("dense", *(arm for arm in sweep if arm != "SR-STE, decay / 25")):
         ax.plot(steps, np.mean([getattr(o, what) for o in outcomes["ResNet", arm, "1:16"]], axis=0), label=arm)
 plots.intervals(axes[2], sweep, [value("ResNet", arm, lambda o: o.agreement) for arm in sweep])
 for ax, label in zip(axes, ("SAD from the first mask", f"SAD from {steps[0]} steps before", ""), strict=True):
-    ax.set(xlabel="optimiser step" if label else "cosine of class scores, all weights against kept", ylabel=label)
+    ax.set(xlabel="optimiser step" if label else "cosine of scores, all against kept", ylabel=label)
 axes[0].legend(fontsize=8)
 plots.show(
     figure, caption="ResNet, 1:16. Left and middle, mean over seeds: share of all weights whose mask has changed since the start (at most 0.125), and since the look before; the dense network does not "
@@ -785,7 +785,7 @@ faster
 # | ingredient | paper | here |
 # |---|---|---|
 # | mask: magnitude, along input channels, anew in each step | SR-STE (code) | same |
-# | decay on pruned weights (1), SGD | SR-STE, $\lambda=2\times10^{-4}$, about 600,000 steps | same term; $\lambda$ scaled: learning rate, $\lambda$ and steps together decide how far a weight fades, and the steps are a thousandth (exercise 3) |
+# | decay on pruned weights (1), SGD | SR-STE, $\lambda=2\times10^{-4}$, about 600,000 steps | same term; $\lambda$ scaled: learning rate, $\lambda$ and steps together decide how far a weight fades, and the steps are a thousandth (exercise 3: with our $\lambda$ the product is two thirds of theirs) |
 # | pruned layers | SR-STE: all convolutions; MdGf: feed-forward matrices, optionally queries, keys, values | same, with the option; the first convolution stays dense, no pattern fits one channel |
 # | SAD | $L_1$ distance of masks | same, divided by the number of weights (their normalisation unverified) |
 # | MdGf (2), SdGf patterns and equal intervals | code of the paper | same; $\beta_E=5/T$, $\beta_L=1/(0.8\,T)$ for $T$ steps, because $10^{-4}$ is meant for many more steps |
