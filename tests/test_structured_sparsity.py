@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky.backend.reduction import dumps
 from torch import nn
 from torch.nn import functional as F
 
@@ -335,6 +336,15 @@ def test_a_trial_repeats_itself_and_looks_at_no_test_label(atlas):
         assert outcome.validation == first.validation
         assert outcome.from_start == first.from_start
     assert np.array_equal(first.test, again.test) and not np.array_equal(first.test, other.test)
+
+
+def test_jobs_travel_to_worker_processes_from_a_notebook(atlas):
+    """Where functions have no module, all that they name is sent, and must be sendable."""
+    path = chapter.find("structured_sparsity")
+    notebook = {"__name__": "__main__"}
+    exec(compile(chapter.defining_source(path.read_text()), str(path), "exec"), notebook)
+    job = atlas, "ViT", notebook["recipes"]("ViT")["MdGf-Linear"], 7, notebook["Sizes"]()
+    assert dumps((notebook["trial"], job))
 
 
 def test_the_hook_is_gone_after_the_block():

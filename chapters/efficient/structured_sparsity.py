@@ -524,8 +524,7 @@ def trial(job) -> Outcome:
     """Train one network by one recipe and measure it."""
     dataset, kind, recipe, seed, sizes = job
     x, y = turned(*vars(dataset.train.balanced(sizes.n_train, seed)).values())
-    classes = ORIENTATIONS * len(dataset.classes)
-    new = partial(make_network, kind, x[:1], classes, seed, sizes)
+    new = partial(make_network, kind, x[:1], int(y.max()) + 1, seed, sizes)
     network = sparsify(new(), recipe, sizes.steps)
     watch = Watch(network, recipe, sizes.steps, sizes.ticks)
     given = TRAINING[kind] | {"steps": sizes.steps, "batch_size": sizes.batch[kind]}
