@@ -445,9 +445,9 @@ def make_network(kind: str, x: Tensor, classes: int, seed: int, sizes: Sizes) ->
 #
 # **What was chosen, and how.** Trial runs of 400 steps came first, with one to three seeds that are not those of this run, judged on validation images alone. In them easier tasks
 # (telling the six kinds, or two kinds of chest X-ray) did not separate dense from sparse, and this one did: the verdicts hold for a setting that was known to have room. Learning rates
-# of 0.05 to 0.8 (ResNet) and $10^{-3}$ to $4\times10^{-3}$ (transformer, with only its feed-forward matrices pruned) were tried for *dense* and *STE*, and one was best for both. At
+# of 0.05 to 0.8 (ResNet, five) and $10^{-3}$ to $4\times10^{-3}$ (transformer, three) were tried for *dense* and *STE*, and one was best for both. At
 # that rate the decays $2\times10^{-3}$, $10^{-2}$, $5\times10^{-2}$ were tried for the ResNet (the last was best) and $2\times10^{-4}$, $2\times10^{-3}$, $2\times10^{-2}$ for the
-# transformer (the first was best; it is the paper's own); 5, 10 and 20 for $\beta_E T$ (5), and 0.6, 0.8 and 1 for the end of MdGf-Linear (0.8). ASP halves the steps and SdGf's intervals are
+# transformer (the first was best; it is the paper's own); 5, 10 and (with only the feed-forward matrices pruned) 20 for $\beta_E T$ (5), and 0.6, 0.8 and 1 for the end of MdGf-Linear (0.8). ASP halves the steps and SdGf's intervals are
 # equal: nothing was chosen for them.
 #
 # **Metric.** The share of right answers over the eight orientations of an image, averaged over the test images of equally many of each kind (guessing: 1/48). The test images are looked at
