@@ -693,7 +693,7 @@ for ax, (kind, arms) in zip(axes, drawn.items(), strict=True):
                     yerr=[np.std(tested(kind, arm, p).mean(1)) for p in shown], capsize=3)
     ax.axhline(mean[kind]["dense"], color="0.5", lw=1, ls="--", label="dense")
     ax.set(title=kind, xlabel="pattern", ylabel="right answers on test images", xticks=range(len(shown)), xticklabels=shown)
-    ax.legend(fontsize=9)
+    ax.legend(fontsize=9, loc="lower left")
 plots.show(
     figure, caption=f"Mean over seeds, bars: standard deviation between seeds. MedNIST ({atlas.kind}). Difference of MdGf-Exponential and SR-STE from 2:4 to 1:32, in points: "
     + ", ".join(f"{100 * d:+.1f}" for d in gap.mean(0)) + ".",
@@ -715,7 +715,7 @@ for arm in ("dense", *(arm for arm in sweep if arm != "SR-STE, decay / 25")):
 plots.intervals(axes[2], sweep, [value("ResNet", arm, lambda o: o.agreement) for arm in sweep])
 for ax, label in zip(axes, ("SAD from the first mask", f"SAD from {steps[0]} steps before", ""), strict=True):
     ax.set(xlabel="optimiser step" if label else "cosine of scores, all against kept", ylabel=label)
-axes[0].legend(fontsize=8)
+axes[1].legend(fontsize=8)
 plots.show(
     figure, caption="ResNet, 1:16. Left and middle, mean over seeds: share of all weights whose mask has changed since the start (at most 0.125), and since the look before; the dense network does not "
     "use its mask. Right: how alike the stored and the used network answer on validation images; 1 is equal.",
