@@ -116,7 +116,7 @@ def test_licences_of_images_in_notebooks_are_stated_by_hand():
     use = (ROOT / "book/use.md").read_text()
     for chapter in REAL.chapters():
         for name in chapter.meta["data"]:
-            info = data.ENTRIES[name]
+            info = {**data.ENTRIES, **data.KSPACES}[name]
             rows = [x for x in use.splitlines() if x.startswith(f"| {datacards.title(info)} |")]
             assert len(rows) == 1 and info.licence in rows[0]
             assert "NC" not in info.licence
