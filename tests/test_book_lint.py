@@ -318,8 +318,8 @@ def test_missing_notebook_and_results(book):
 
 def test_large_notebook(book):
     path = book.root / NOTEBOOK
-    path.write_text(path.read_text() + " " * 2**20)
-    assert [p for p in problems(book) if "1.0 MiB" in p] != []
+    path.write_text(path.read_text() + " " * 3 * 2**19)
+    assert [p for p in problems(book) if "1.5 MiB; a notebook" in p] != []
 
 
 @pytest.mark.parametrize(("name", "value"), [("seconds", 31), ("peak_mib", 2000)])

@@ -117,8 +117,8 @@ def test_other_slashes_are_no_paths(book: Book, chapter: Chapter, text: str) -> 
 
 
 def test_a_large_notebook_is_refused_and_its_largest_cell_named() -> None:
-    cells = [new_code_cell("x", outputs=[result(image_png="A" * n)]) for n in (10, 2**20, 500)]
-    with pytest.raises(MedbookError, match=r"one\.ipynb: 1\.0 MiB.*cell 2 \(1\.0 MiB\)"):
+    cells = [new_code_cell("x", outputs=[result(image_png="A" * n)]) for n in (10, 3 * 2**19, 500)]
+    with pytest.raises(MedbookError, match=r"one\.ipynb: 1\.5 MiB.*cell 2 \(1\.5 MiB\)"):
         publish._refuse_large("one.ipynb", new_notebook(cells=cells))
     publish._refuse_large("one.ipynb", new_notebook(cells=[cells[0], cells[2]]))
 
