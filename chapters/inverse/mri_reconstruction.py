@@ -69,7 +69,7 @@ for R in (4, 8):  # of 64 lines
 #   times as fine, of whose k-space only the centre is kept, as a scanner does. These are used for tests alone. (At profile smoke a drawn stand-in takes their place.)
 # - **A measured scan** (real): 8 coils, one slice, already undersampled eight-fold. There is no reference, so no error can be stated, only how well measured samples are predicted that a method did not see.
 #
-# None of it is made with the matrix that reconstructs it.
+# None of the scans that methods are judged by is made with the matrix that reconstructs it.
 
 # %%
 from medbook.phantom import brain_like
@@ -469,7 +469,7 @@ print(f"the two images differ by {100 * apart:.1f} %")
 # Each head has a mask of its own, of one of the five families, at acceleration 4 or 6.
 #
 # - **neural operator**+: eq. 6 with DISCO, one U-Net in k-space and two on images; **operator, image only**+: three on images;
-# - **VarNet**+: 3 x 3 convolutions, three U-Nets on images; **VarNet and k-space**+: 3 x 3 convolutions, one U-Net in k-space: it differs from the neural operator in its kernels alone;
+# - **VarNet**+: 3 x 3 convolutions, three U-Nets on images; **VarNet and k-space**+: 3 x 3 convolutions, one U-Net in k-space: it differs from the neural operator in its kernels, and in the width that makes up for their fewer weights;
 # - **operator, one mask** and **VarNet, one mask**: trained with random lines only.
 #
 # **Radial.** PD-UNet and a U-Net on the gridded image, magnitude images of drawn heads, an eighth of the spokes, one learning rate, no claim.
@@ -931,9 +931,9 @@ plots.show(
 
 # %% [markdown]
 # ### What was found
-# - **The ladder** holds in its order: each step has a smaller mean error than the one before. Not every step is certain: SENSE gains less over zero-filling than was claimed, and ZS-SSL is better than SENSE and l1-wavelet on average, but six slices do not settle by how much.
-# - **ZS-SSL**: the samples set aside stop training near the best step. Many splits are better than one, and a loss on the network's own input is worse. In so few steps it hardly overfits.
-# - **NO-MRI**: on masks alone the neural operator is *not* better than a variational network of as many weights, and worse than the same layout with pixel kernels. At twice the size of training it loses less than that. But freezing its kernels costs little PSNR (more SSIM), so the fixed physical size is not shown to be the reason. Training with all masks rather than one helps clearly.
+# - **The ladder** holds in its order: each step has a smaller mean error than the one before. Not every step is certain: SENSE gains on zero-filling, but whether by as much as the margin is open, and ZS-SSL is better than SENSE and l1-wavelet on average, but six slices do not settle it.
+# - **ZS-SSL**: the samples set aside stop training near the best step. With one split, or with a loss on the network's own input, the error grows almost from the first look on; with many splits it hardly does in so few steps.
+# - **NO-MRI**: on drawn heads of the size of training the neural operator is *not* better than a variational network of as many weights, and worse than the same layout with pixel kernels; on brain slices nothing is decided. At twice the size it loses less than that layout. But freezing its kernels costs little PSNR (more SSIM), so the fixed physical size is not shown to be the reason. Training with all masks helps clearly on masks that the other network never saw; on its own lines that one is better.
 #
 # Trial runs came first, on drawn heads of other seeds: with four hats on a ring or with kernels of two pixels the operator was clearly worse. Its learning rate was chosen at the edge of the grid of four.
 
@@ -954,7 +954,7 @@ plots.show(
 # | NO-MRI: masks | six families, 4-fold and others | five families, 4- and 6-fold; "magic" (conjugate-symmetric) lines are left out |
 # | NO-MRI: radius of kernels | 0.02 of the half field in the training module, 0.01 in the class (authors' code) | 3 pixels of training, where the rings lie on 1 and 2 pixels: a 5 x 5 kernel there, 11 x 11 at twice the size |
 # | NO-MRI: extended field of view, diffusion models as rivals (600 times slower) | in the paper | not here |
-# | PD-UNet on radial MRI: spokes to projections by 1D Fourier transform, magnitude images | same | scaled; exact Fourier sums instead of a NUFFT; 101 bins of 64 pixels keep the diagonal |
+# | PD-UNet on radial MRI: spokes to projections by 1D Fourier transform, magnitude images | same | scaled; exact Fourier sums instead of a NUFFT; an odd number of bins keeps the diagonal |
 #
 # The tutorial's text was not read beyond abstract and code, NO-MRI's beyond abstract and parts of the code. The claims compare arms of equal budget on equal data, which can be tested small. How large the gains are on raw data of patients cannot: magnitude images with a drawn phase lack what makes real k-space hard, such as wrong maps, motion and unequal noise.
 
@@ -1039,7 +1039,7 @@ assert changes[0] < changes[1] / 2
 # - **Simulated scans.** The brain slices are magnitude images with a drawn phase, seen by coils whose maps are known exactly. Real maps are estimated, and their errors look like aliasing.
 # - **Small images, short training.** At 32 and 64 pixels a brain has few details to lose, and a network that is better after 1,000 steps may not be better after 100,000.
 # - **Six slices** of people unknown, all at one level and of one contrast. The drawn heads know nothing of cortex.
-# - **One scan, one network.** ZS-SSL takes a minute for what SENSE does in milliseconds, at 64 pixels.
+# - **One scan, one network.** ZS-SSL takes about a thousand times as long as SENSE (see the table), and learns nothing for the next scan.
 #
 # The negative control is mri-tutorial-11: with a single uniform coil, coil sensitivities hold no information, and SENSE must return the zero-filled image; it does, to rounding. Two common misconceptions: *"Four-fold means every fourth line."* With a sampled centre it means fewer. *"A network that is consistent with the data shows what is there."* The data do not decide what lies between the samples: the measured scan has only its hidden samples for a judge. Not to be concluded: that any of these images is fit for diagnosis, or that neural operators are better on raw data of patients.
 

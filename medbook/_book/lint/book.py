@@ -65,7 +65,8 @@ def published(page: Page) -> Problems:
         yield f"{where}: missing: run and publish {page.chapter.id}"
         return
     if path.stat().st_size > NOTEBOOK_BYTES:
-        yield f"{where}: {path.stat().st_size / 2**20:.1f} MiB; a notebook has less than 1.5 MiB"
+        size, limit = path.stat().st_size / 2**20, NOTEBOOK_BYTES / 2**20
+        yield f"{where}: {size:.1f} MiB; a notebook has less than {limit} MiB"
     shown = iter([cell.source for cell in read_notebook(path).cells])
     for number, cell in enumerate(page.cells, 1):
         if cell.source not in shown:  # looks on from the last one found: the order counts
