@@ -24,7 +24,7 @@
 # - how SENSE, l1-wavelet and zero-shot self-supervised reconstruction work, in code that stands beside their equations;
 # - how a network can be validated on a scan of which no reference exists;
 # - what makes a convolution independent of the pixel size, and what happens at another size when it is not;
-# - why radial MRI is CT, to the last digit.
+# - why a radial MRI scan is a CT scan with few views.
 
 # %% tags=["parameters"]
 profile = "auto"  # auto, smoke, laptop or gpu
@@ -354,8 +354,8 @@ def pixels(a: int, b: int) -> nn.Conv2d:
 # A U-Net of such layers (UDNO) works on complex images as two channels, of mean 0 and variance 1. Let $\mathcal R$ combine the coils' images and $\mathcal E$ spread an image to
 # them. From the measured k-space $\tilde k$,
 #
-# $$k^0=\tilde k+F\mathcal E F^{-1}\,\mathrm{UDNO}_k\big(F\mathcal R F^{-1}\tilde k\big),\qquad
-# k^{t+1}=k^t-\eta_t\,M\odot(k^t-\tilde k)-F\mathcal E\,\mathrm{UDNO}_t\big(\mathcal R F^{-1}k^t\big) \qquad (6)$$
+# $$\begin{aligned}k^0&=\tilde k+F\mathcal E F^{-1}\,\mathrm{UDNO}_k\big(F\mathcal R F^{-1}\tilde k\big),\\
+# k^{t+1}&=k^t-\eta_t\,M\odot(k^t-\tilde k)-F\mathcal E\,\mathrm{UDNO}_t\big(\mathcal R F^{-1}k^t\big)\end{aligned}\qquad (6)$$
 #
 # The first operator works on k-space itself, the others on images; the output is the root sum of squares over the coils. A sample of k-space is one over the field of view wide,
 # whatever the size of the image: a finer grid adds samples at the rim, and $\mathrm{UDNO}_k$ stays as it is. Without it, and with 3 x 3 convolutions, (6) is the variational network.

@@ -239,8 +239,8 @@ class Gaining(nn.Module):
 # convolutional networks, ten times. [PD-UNet](https://arxiv.org/abs/2112.13443) puts a U-Net into the image step and needs two iterations. With $\mathcal N$ the
 # z-norm of the measured sinogram ($\tilde g=\mathcal N(y)$), for $k=1,2$:
 #
-# $$h_k=h_{k-1}+w^d_k\odot D_k\big([h_{k-1},\ \overline{\mathcal N(Kf_{k-1})},\ \tilde g]\big),\qquad
-# f_k=f_{k-1}+w^p_k\odot U_k\big([f_{k-1},\ \overline{\mathrm{FBP}_{Hann}(\mathcal N^{-1}h_k)}]\big) \qquad (5)$$
+# $$\begin{aligned}h_k&=h_{k-1}+w^d_k\odot D_k\big([h_{k-1},\ \overline{\mathcal N(Kf_{k-1})},\ \tilde g]\big),\\
+# f_k&=f_{k-1}+w^p_k\odot U_k\big([f_{k-1},\ \overline{\mathrm{FBP}_{Hann}(\mathcal N^{-1}h_k)}]\big)\end{aligned}\qquad (5)$$
 #
 # $h$ has 5 channels, $f$ has 4, the bar is the mean over channels, $w^d$ starts at 1 and $w^p$ at 0: an untrained network returns the FBP image. The statistics of
 # $\mathcal N$ are those of the measured data throughout. The original network starts at $f_0=0$ and has the small block in both steps.
