@@ -146,6 +146,10 @@ class Convex(Phantom):
         A line that misses a shape leaves it where it enters.
         """
 
+    @abstractmethod
+    def contains(self, points: Tensor) -> Tensor:
+        """Which points in mm, (P, d) or (B, P, d), lie in which shape: (B, N, P) bool."""
+
     @property
     def parts(self) -> tuple["Convex", ...]:  # noqa: D102
         return (self,)

@@ -79,8 +79,13 @@ class _Placed(Convex):
 
     def _lines(self, origin: Tensor, direction: Tensor) -> Span:
         """The lines p + t q in the unit frame: p, q (d, B, N, R)."""
+        matrix, _ = self._to_unit
+        return self._own(origin), matrix @ direction.mT
+
+    def _own(self, points: Tensor) -> Tensor:
+        """Points in the unit frame: (d, B, N, P)."""
         matrix, shift = self._to_unit
-        return (matrix @ origin.mT).sub_(shift), matrix @ direction.mT
+        return (matrix @ points.to(matrix).mT).sub_(shift)
 
     def _tensors(self) -> list[Tensor]:
         return [getattr(self, field.name) for field in fields(self)]
@@ -116,6 +121,9 @@ class Ellipsoids(_Placed):
         half = hh.neg_().add_(1).clamp_(min=0).div_(qq).sqrt_()
         return middle - half, middle + half
 
+    def contains(self, points: Tensor) -> Tensor:  # noqa: D102
+        return self._own(points).square().sum(0) < 1
+
 
 class Boxes(_Placed):
     """Rectangles (d = 2) or boxes (d = 3), given like `Ellipsoids`: axes are half of the sides.
@@ -133,6 +141,9 @@ class Boxes(_Placed):
         middle, half = torch.where(parallel, 0, -p / q), torch.where(parallel, always, 1 / q.abs())
         near, far = (middle - half).amax(0), (middle + half).amin(0)
         return near, torch.maximum(near, far)
+
+    def contains(self, points: Tensor) -> Tensor:  # noqa: D102
+        return self._own(points).abs().amax(0) < 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +187,9 @@ class Intersection(Convex):
         near, far = zip(*spans, strict=True)
         latest = torch.maximum(*near)
         return latest, torch.maximum(latest, torch.minimum(*far))
+
+    def contains(self, points: Tensor) -> Tensor:  # noqa: D102
+        return self.first.contains(points) & self.second.contains(points)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(

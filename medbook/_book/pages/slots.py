@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from medbook._book.markdown import without_fences
-from medbook._book.pages import datacards, scoreboard, teaching
+from medbook._book.pages import datacards, phantom_strips, scoreboard, teaching
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 
@@ -35,6 +35,14 @@ def benchmarks(project: Project) -> str:
     return "\n\n".join(texts) or "No measurement is stored yet."
 
 
+def realism(project: Project) -> str:
+    """The stored comparison of phantoms with real images."""
+    file = project.root / BENCHMARKS / "realism/phantoms.md"
+    if not file.exists():
+        return "No measurement is stored yet."
+    return _one_level_down(_one_level_down(file.read_text(encoding="utf-8").strip()))
+
+
 MAKERS: dict[str, Callable[[Project], str]] = {
     "examples": scoreboard.examples,
     "standing": teaching.standing,
@@ -45,6 +53,8 @@ MAKERS: dict[str, Callable[[Project], str]] = {
     "data-overview": datacards.overview,
     "data-cards": datacards.cards,
     "benchmarks": benchmarks,
+    "phantoms": phantom_strips.strips,
+    "phantoms-beside-real": realism,
 }
 
 
