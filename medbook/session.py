@@ -108,6 +108,15 @@ class Session:
         self.datasets[name] = image_set
         return image_set
 
+    def labelled_phantom(
+        self, name: str, train: data.Split, val: data.Split, test: data.Split, *,
+        classes: Sequence[str], unit: str,
+    ) -> data.Dataset:  # fmt: skip
+        """`medbook.data.labelled_phantom`, noted in the results."""
+        dataset = data.labelled_phantom(name, train, val, test, classes=classes, unit=unit)
+        self.datasets[name] = dataset
+        return dataset
+
     @property
     def _source(self) -> Literal["twin", "auto"]:
         return "twin" if self.profile == "smoke" else "auto"

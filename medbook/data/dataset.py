@@ -11,7 +11,7 @@ from medbook.errors import MedbookError
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, C, H, W) and labels int64 (N,) on one device.
+    """Images uint8 (N, C, H, W) and labels int64 on one device: (N,), or (N, K) of 0 and 1.
 
     >>> split = Split(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 1]))
     >>> split.balanced(2, seed=0).labels.sort().values
@@ -60,14 +60,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits and what must be said about them; ``kind`` tells real images from a twin.
+    """Three splits and what must be said about them; ``kind`` tells real images from others.
 
     ``unit`` says what is independent, ``sha256`` is the hash of the file (of a twin: of its
     arrays).
     """
 
     name: str
-    kind: Literal["real", "twin"]
+    kind: Literal["real", "twin", "phantom"]
     train: Split
     val: Split
     test: Split
