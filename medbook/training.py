@@ -19,7 +19,7 @@ from medbook.kernel import live
 CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the GPU
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Tensor], Tensor]
 Parts = dict[str, Any]  # what has a state: network, optimiser, schedule
 
 

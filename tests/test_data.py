@@ -325,3 +325,20 @@ def test_official_files(name, counts, share, monkeypatch):
     assert time.perf_counter() - start < 1
     assert (len(ds.train), len(ds.val), len(ds.test)) == counts
     assert ds.train.labels.double().mean().item() == pytest.approx(share, abs=1e-3)
+
+
+def test_labelled_phantoms_are_data_sets_and_take_part_in_the_leak_check(monkeypatch):
+    def split(n, seed):
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.randint(2, (n, 3), generator=generator)
+        return data.Split(torch.randint(256, (n, 1, 4, 4), generator=generator).byte(), labels)
+
+    parts = split(5, 0), split(4, 1), split(30, 2)
+    made = data.labelled_phantom("dots", *parts, classes="abc", unit="dot")
+    assert made.kind == "phantom" and made.n == 39 and made.classes == ("a", "b", "c")
+    monkeypatch.setenv("MEDBOOK_PERMUTE_TEST", "1")
+    other = data.labelled_phantom("dots", *parts, classes="abc", unit="dot")
+    assert torch.equal(other.train.labels, made.train.labels) and other.sha256 == made.sha256
+    assert torch.equal(other.test.images, made.test.images)
+    assert not torch.equal(other.test.labels, made.test.labels)
+    assert torch.equal(other.test.labels.sum(0), made.test.labels.sum(0))

@@ -1,0 +1,80 @@
+"""How good are fixed features? A logistic regression on them, and the area under its ROC curve."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.functional.classification import binary_auroc
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the penalty on squared weights, tried on validation
+
+
+class Features(NamedTuple):
+    """What a split is to a fixed encoder: features (n, d) float and labels (n, K) of 0 and 1."""
+
+    h: Tensor
+    y: Tensor
+
+
+def auc(scores: Tensor, labels: Tensor) -> float:
+    """Area under the ROC curve, mean over the columns of (n, K) in which both labels occur.
+
+    Returns:
+        0 to 1; 0.5 if no column has both.
+
+    >>> auc(torch.tensor([[0.1], [2.0]]), torch.tensor([[0], [1]]))
+    1.0
+    """
+    both = (labels.amin(0) != labels.amax(0)).nonzero().flatten().tolist()
+    # ranks: the metric would take numbers outside 0 to 1 for logits and round large ones to ties
+    ranks = [scores[:, k].unique(return_inverse=True)[1] / len(scores) for k in both]
+    areas = [binary_auroc(r, labels[:, k].long()) for r, k in zip(ranks, both, strict=True)]
+    return float(torch.stack(areas).mean()) if areas else 0.5
+
+
+def logistic(h: Tensor, y: Tensor, strength: float) -> nn.Linear:
+    """Logistic regression of each column of y on h, to convergence.
+
+    Args:
+        h: (n, d), about standardised.
+        y: (n, K) of 0 and 1.
+        strength: > 0, of the penalty on squared weights and offset, which also bounds them where a
+            column holds one label only.
+
+    >>> logistic(torch.tensor([[-1.0], [1.0]]), torch.tensor([[0], [1]]), 0.1).weight.item() > 0
+    True
+    """
+    head = nn.Linear(h.shape[1], y.shape[1]).to(h)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    search = torch.optim.LBFGS(head.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        fitted = F.binary_cross_entropy_with_logits(head(h), y.to(h))
+        value = fitted + strength * sum(p.square().sum() for p in head.parameters())
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        search.step(loss)
+    return head
+
+
+def probe(pool: Features, rows: Tensor, val: Features, test: Features) -> tuple[float, float]:
+    """AUC on val and test of a linear classifier trained on some rows of the pool.
+
+    Features are standardised by the whole pool, which needs no labels; the strength of the penalty
+    is the one of `STRENGTHS` that is best on val.
+    """
+    mean, spread = pool.h.mean(0), pool.h.std(0) + 1e-6
+    train, choose, last = ((part.h - mean) / spread for part in (pool, val, test))
+    best = (-math.inf, 0.0)
+    for strength in STRENGTHS:
+        head = logistic(train[rows], pool.y[rows], strength)
+        with torch.no_grad():
+            if (at := auc(head(choose), val.y)) > best[0]:
+                best = at, auc(head(last), test.y)
+    return best

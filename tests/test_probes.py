@@ -1,0 +1,79 @@
+"""Logistic regression, the area under the curve, and random views."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from medbook.probes import Features, auc, logistic, probe
+from medbook.views import random_view
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_area_is_that_of_scikit_learn_ties_included(dtype):
+    scores = torch.randn(60, 3, generator=seeded()).mul(3).round().to(dtype)
+    labels = torch.randint(2, (60, 3), generator=seeded(1))
+    wanted = np.mean([roc_auc_score(labels[:, k], scores[:, k]) for k in range(3)])
+    assert auc(scores, labels) == pytest.approx(wanted)
+    assert auc(scores * 1e4, labels) == pytest.approx(wanted)  # ranks alone count
+    assert auc(scores / 1e4 - 50, labels) == pytest.approx(wanted, abs=1e-6 if dtype == torch.float64 else 0.05)  # fmt: skip
+
+
+def test_columns_with_one_answer_do_not_count():
+    scores = torch.tensor([[0.1, 5.0], [0.9, 4.0]])
+    assert auc(scores, torch.tensor([[0, 1], [1, 1]])) == 1.0
+    assert auc(scores, torch.tensor([[1, 1], [1, 1]])) == 0.5
+    assert auc(torch.zeros(4, 1), torch.tensor([[0], [1], [0], [1]])) == 0.5
+
+
+def test_the_regression_is_that_of_scikit_learn():
+    h = torch.randn(80, 4, generator=seeded(), dtype=torch.float64)
+    noise = torch.randn(80, generator=seeded(2), dtype=torch.float64)
+    y = (h[:, 0] - 0.5 * h[:, 1] + 0.5 * noise > 0).long()[:, None]
+    strength = 0.01
+    ours = logistic(h, y, strength)
+    # the offset is a feature of its own there, so that it is penalised, too
+    wide = np.c_[h.numpy(), np.ones(80)]
+    other = LogisticRegression(C=1 / (2 * strength * 80), fit_intercept=False, tol=1e-8, max_iter=1000)  # fmt: skip
+    other.fit(wide, y[:, 0].numpy())
+    mine = np.r_[ours.weight.detach().numpy()[0], ours.bias.item()]
+    np.testing.assert_allclose(mine, other.coef_[0], atol=2e-3)
+
+
+def test_the_test_set_chooses_nothing():
+    h = torch.randn(90, 5, generator=seeded())
+    y = (h[:, :2] + torch.randn(90, 2, generator=seeded(1)) > 0).long()
+    pool, val, test = (Features(h[k : k + 30], y[k : k + 30]) for k in (0, 30, 60))
+    first = probe(pool, torch.arange(20), val, test)
+    again = probe(pool, torch.arange(20), val, Features(test.h, test.y.flip(0)))
+    assert first[0] == again[0] and first[1] != again[1] and first[0] > 0.6
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 16, 16), (1, 3, 7, 9)])
+def test_views_keep_the_shape_and_strength_0_the_image(shape):
+    x = torch.rand(shape, generator=seeded())
+    torch.testing.assert_close(random_view(0.0, flips=False)(x, seeded()), x, atol=1e-5, rtol=1e-4)
+    view = random_view()
+    assert view(x, seeded()).shape == shape
+    assert torch.equal(view(x, seeded(3)), view(x, seeded(3)))
+    assert not torch.equal(view(x, seeded(3)), view(x, seeded(4)))
+
+
+def test_half_of_the_views_are_mirrored():
+    x = torch.zeros(400, 1, 8, 8)
+    x[..., :4] = 1
+    left = random_view(0.0)(x, seeded())[..., :4].mean((1, 2, 3)) > 0.5
+    assert abs(left.float().mean() - 0.5) < 0.1
+    assert (random_view(0.0, flips=False)(x, seeded())[..., :4] > 0.99).all()
+
+
+def test_crops_lie_within_the_image_and_turn_within_20_degrees():
+    x = torch.zeros(500, 1, 65, 65)
+    x[:, :, 32, 32:] = 1  # a ray from the middle to the right
+    y = random_view(1.0, flips=False)(x, seeded())
+    assert y.isfinite().all() and y.flatten(1).amax(1).gt(0.05).all()
