@@ -1,4 +1,4 @@
-"""How good are fixed features? A logistic regression on them, and the area under its ROC curve."""
+"""How good are fixed features? Logistic regression with its ROC curve, and retrieval."""
 
 import math
 from typing import NamedTuple
@@ -78,3 +78,34 @@ def probe(pool: Features, rows: Tensor, val: Features, test: Features) -> tuple[
             if (at := auc(head(choose), val.y)) > best[0]:
                 best = at, auc(head(last), test.y)
     return best
+
+
+def nearest(queries: Tensor, groups: Tensor, items: Tensor, kinds: Tensor, k: int) -> float:
+    """Precision at k: share of the k items closest to a query that are of its group, mean.
+
+    Args:
+        queries: (q, d); closeness is the cosine.
+        groups: (q,) what each query asks for.
+        items: (n, d).
+        kinds: (n,) what each item is.
+        k: at most n are counted.
+
+    >>> nearest(torch.eye(2), torch.tensor([0, 1]), torch.eye(2), torch.tensor([0, 1]), 1)
+    1.0
+    """
+    cosine = F.normalize(queries.float(), dim=1) @ F.normalize(items.float(), dim=1).T
+    best = cosine.topk(min(k, len(items)), dim=1).indices
+    return float((kinds[best] == groups[:, None]).float().mean())
+
+
+def nearest_others(h: Tensor, kinds: Tensor, k: int = 10) -> float:
+    """Precision at k among items (n, d), each a query for all others, features centred.
+
+    >>> h = torch.tensor([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
+    >>> nearest_others(h, torch.tensor([0, 0, 1, 1]), 1)
+    1.0
+    """
+    h = F.normalize(h.float() - h.float().mean(0), dim=1)
+    cosine = (h @ h.T).fill_diagonal_(-torch.inf)
+    best = cosine.topk(min(k, len(h) - 1), dim=1).indices
+    return float((kinds[best] == kinds[:, None]).float().mean())

@@ -194,16 +194,6 @@ def test_patients_show_what_their_labels_say():
     assert c.examined((3, 4, torch.device("cpu"), 6))[1].sum() == 0  # no finding
 
 
-def test_retrieval_counts_by_hand():
-    queries, items = torch.eye(2), torch.tensor([[1.0, 0.1], [0.9, 0.2], [0.1, 1.0], [0.0, 1.0]])
-    kinds = torch.tensor([0, 1, 1, 1])
-    assert c.nearest(queries, torch.tensor([0, 1]), items, kinds, 2) == pytest.approx(0.75)
-    assert c.nearest(queries, torch.tensor([0, 1]), items, kinds, 99) == pytest.approx(0.5)
-    h = torch.tensor([[1.0, 0], [1, 0.01], [-1, 0], [-1, 0.01]])
-    assert c.nearest_others(h, torch.tensor([0, 0, 1, 1]), 1) == 1
-    assert c.nearest_others(h, torch.tensor([0, 1, 0, 1]), 1) == 0
-
-
 def test_answers_are_weighted_to_the_balanced_accuracy():
     labels = torch.tensor([0, 0, 0, 2])
     assert c.balanced(torch.tensor([1, 1, 0, 0]).bool(), labels).mean().item() == pytest.approx(1 / 3)  # fmt: skip
@@ -269,9 +259,9 @@ def test_a_share_of_labels_is_drawn_the_same_way_for_all_arms():
 def test_a_probe_reads_a_feature_that_is_there_and_no_other():
     images, which = toy(160)
     split = Split(images, torch.stack([which // 2, which % 2], 1))
-    encoder = c.image_encoder(1).eval()
-    found = c.probes(encoder, (split, split, split), 0)
+    encoder = c.image_encoder().eval()
+    found = c.probes(encoder, (split, split, split), 0, {"100 %": 1})
     assert found["100 %"][1] > 0.95
     noise = Split(images, torch.randint(2, (160, 2), generator=seeded(4)))
     val = Split(toy(160, 20)[0], torch.randint(2, (160, 2), generator=seeded(5)))
-    assert abs(c.probes(encoder, (noise, val, val), 0)["10 %"][1] - 0.5) < 0.2
+    assert abs(c.probes(encoder, (noise, val, val), 0, {"10 %": 5})["10 %"][1] - 0.5) < 0.2

@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from medbook.probes import Features, auc, logistic, probe
+from medbook.probes import Features, auc, logistic, nearest, nearest_others, probe
 from medbook.views import random_view
 
 
@@ -52,6 +52,16 @@ def test_the_test_set_chooses_nothing():
     first = probe(pool, torch.arange(20), val, test)
     again = probe(pool, torch.arange(20), val, Features(test.h, test.y.flip(0)))
     assert first[0] == again[0] and first[1] != again[1] and first[0] > 0.6
+
+
+def test_retrieval_counts_by_hand():
+    queries, items = torch.eye(2), torch.tensor([[1.0, 0.1], [0.9, 0.2], [0.1, 1.0], [0.0, 1.0]])
+    kinds = torch.tensor([0, 1, 1, 1])
+    assert nearest(queries, torch.tensor([0, 1]), items, kinds, 2) == pytest.approx(0.75)
+    assert nearest(queries, torch.tensor([0, 1]), items, kinds, 99) == pytest.approx(0.5)
+    h = torch.tensor([[1.0, 0], [1, 0.01], [-1, 0], [-1, 0.01]])
+    assert nearest_others(h, torch.tensor([0, 0, 1, 1]), 1) == 1
+    assert nearest_others(h, torch.tensor([0, 1, 0, 1]), 1) == 0
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 16, 16), (1, 3, 7, 9)])
