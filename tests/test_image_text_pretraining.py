@@ -194,6 +194,38 @@ def test_patients_show_what_their_labels_say():
     assert c.examined((3, 4, torch.device("cpu"), 6))[1].sum() == 0  # no finding
 
 
+class Literal(torch.nn.Module):
+    """Puts a sentence at fixed places: one axis for each word that counts, -1 for a denial."""
+
+    def __init__(self, words, axes):
+        super().__init__()
+        self.words, self.axes, self.place = words, axes, torch.nn.Parameter(torch.zeros(1))
+
+    def u(self, sentences):
+        found = torch.zeros(len(sentences), len(self.axes))
+        for k, word in enumerate(self.axes):
+            found[:, k] = (sentences == self.words.number[word]).any(1).float()
+        return found + 1e-3
+
+
+def test_left_is_left():
+    words = Words(["right left mass consolidation pneumothorax there is a"])
+    pair = Literal(words, ["right", "left"])
+    v = torch.tensor([[1.0, 0], [0, 1], [0, 1], [1, 0]])
+    kinds = torch.tensor([c.GROUPS.index(k) for k in ("mass", "mass", "pneumothorax", "nodule")])
+    assert c.side_named(pair, words, v, torch.tensor([-1, 1, 1, 1]), kinds) == 1.0
+    assert c.side_named(pair, words, v, torch.tensor([1, -1, -1, 1]), kinds) == 0.0
+    assert c.side_named(pair, words, v, torch.tensor([0, 0, 0, 1]), kinds) == 0.5  # nobody asked
+
+
+def test_prompts_affirm():
+    words = Words([q for ways in c.QUERIES.values() for q in ways] + list(c.DENIED.values()))
+    axes = ["nodule", "heart", "no", "not"]
+    pair = Literal(words, axes)
+    score = c.prompted(pair, words, torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0]]))
+    assert score.shape == (2, 6) and score[0, 0] > 0 > score[1, 0]
+
+
 def test_answers_are_weighted_to_the_balanced_accuracy():
     labels = torch.tensor([0, 0, 0, 2])
     assert c.balanced(torch.tensor([1, 1, 0, 0]).bool(), labels).mean().item() == pytest.approx(1 / 3)  # fmt: skip
