@@ -35,7 +35,7 @@ def trained(recipe, steps=60, seed=3):
     images, which = toy()
     words = Words(SAYINGS)
     ways = words.ways([[SAYINGS[k]] for k in which])
-    sizes = c.Sizes(steps=steps, batch=32, lr=3e-3)
+    sizes = c.Sizes(steps=steps, batch=32)
     pair, log = c.pretrain((images, ways, len(words), None, recipe, seed, sizes))
     return answered(pair, words), pair, log
 
@@ -47,7 +47,7 @@ def answered(pair, words):
     return ((F.normalize(v, dim=1) @ u.T).argmax(1) == which).float().mean().item()
 
 
-PLAIN = {"views": 0.0, "flips": False, "apart": True}
+PLAIN = {"views": 0.0, "flips": False, "apart": True, "lr": 3e-3}
 
 
 def by_loops(v, u, tau, lam):
