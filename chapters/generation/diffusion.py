@@ -119,9 +119,9 @@ class Mixture(NamedTuple):
 
 def four_modes() -> Mixture:
     """Four unequal modes in [-1, 1]^2."""
-    mu = torch.tensor([[-0.6, -0.5], [0.6, -0.5], [-0.5, 0.6], [0.5, 0.5]])
-    w, s = torch.tensor([0.4, 0.3, 0.2, 0.1]), torch.tensor([0.10, 0.15, 0.20, 0.10])
-    return Mixture(w.double(), mu.double(), s.double())
+    mu = [[-0.6, -0.5], [0.6, -0.5], [-0.5, 0.6], [0.5, 0.5]]
+    numbers = [0.4, 0.3, 0.2, 0.1], mu, [0.10, 0.15, 0.20, 0.10]
+    return Mixture(*(torch.tensor(x, dtype=torch.float64) for x in numbers))
 
 def standard_normal(y: Tensor, sigma: Tensor) -> Tensor:
     """Eq. 2 for one mode, N(0, I)."""
@@ -200,13 +200,11 @@ def descent(alpha_bar: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
 # $$\hat x_0=\big(x_t-\sqrt{1-\bar\alpha_t}\,\epsilon_\theta\big)/\sqrt{\bar\alpha_t},\qquad x_{t'}=\sqrt{\bar\alpha_{t'}}\,\hat x_0+\sqrt{1-\bar\alpha_{t'}}\,\epsilon_\theta \qquad (6)$$
 
 # %% tags=["define"]
-Steps = list[tuple[Tensor, Tensor]]
-
 def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers like x, drawn on the CPU: the same for every device."""
     return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
 
-def ancestral(net: Denoiser, x: Tensor, steps: Steps, generator: torch.Generator) -> Tensor:
+def ancestral(net: Denoiser, x: Tensor, steps: list, generator: torch.Generator) -> Tensor:
     """DDPM: eq. 5 down the steps."""
     for a, b in steps:
         beta, eps = 1 - a / b, net(x, sigma_of(a).to(x).expand(len(x)))
@@ -214,7 +212,7 @@ def ancestral(net: Denoiser, x: Tensor, steps: Steps, generator: torch.Generator
         x = mean + (beta * (1 - b) / (1 - a)).sqrt() * noise_like(x, generator)
     return x  # in the last step b = 1: no noise
 
-def ddim(net: Denoiser, x: Tensor, steps: Steps) -> Tensor:
+def ddim(net: Denoiser, x: Tensor, steps: list) -> Tensor:
     """DDIM without noise: eq. 6 down the steps."""
     for a, b in steps:
         eps = net(x, sigma_of(a).to(x).expand(len(x)))
@@ -301,7 +299,7 @@ def VE(low: float = LOWEST, high: float = HIGHEST) -> SDE:
 #
 # $$a=2c^2\Big(r\,\frac{\lVert z\rVert}{\lVert s_\theta\rVert}\Big)^2,\qquad x\leftarrow x+a\,s_\theta+\sqrt{2a}\,z;\qquad\qquad x\leftarrow(2-c)\,x+G^2s_\theta+G\,z \qquad (11)$$
 #
-# with norms averaged over the batch. Both return the mean of their last step, without its noise.
+# with norms averaged over the batch. The last step goes to $\alpha=1$, $s=0$, and has no noise. Euler-Maruyama returns the mean of its last step.
 
 # %% tags=["define"]
 def euler_maruyama(
@@ -317,16 +315,17 @@ def euler_maruyama(
 def predictor_corrector(
     net: Denoiser, sde: SDE, x: Tensor, n: int, M: int, r: float, generator: torch.Generator
 ) -> Tensor:
-    """Eq. 11, n times; M = 0 is reverse diffusion alone."""
+    """Eq. 11, n times, the last time down to no noise; M = 0 is reverse diffusion alone."""
     norm = lambda x: x.flatten(1).norm(dim=1).mean()  # of an image, mean over the batch
-    for t, then in pairwise(torch.linspace(1, sde.end, n + 1, dtype=torch.float64)):
-        alpha, std = sde.alpha(t), sde.std(t)
-        c = alpha / sde.alpha(then)
+    t = torch.linspace(1, sde.end, n, dtype=torch.float64)
+    levels = [*zip(sde.alpha(t), sde.std(t), strict=True), (t.new_ones(()), 0.0)]
+    for (alpha, std), (then, std_then) in pairwise(levels):
+        c = alpha / then
         for _ in range(M):
             s, z = score(net, x, alpha, std), noise_like(x, generator)
             a = 2 * c**2 * (r * norm(z) / norm(s)) ** 2
             x = x + a * s + (2 * a).sqrt() * z
-        G2 = std**2 - (c * sde.std(then)) ** 2
+        G2 = std**2 - (c * std_then) ** 2
         mean = (2 - c) * x + G2 * score(net, x, alpha, std)
         x = mean + G2.sqrt() * noise_like(x, generator)
     return mean
@@ -629,20 +628,20 @@ def covered(points: Tensor, by: Tensor, k: int = 3) -> float:
     return float((torch.cdist(points, by) <= radius).any(1).double().mean())
 
 # %% [markdown]
-# **What was chosen, and how.** @@CHOSEN@@
+# **What was chosen, and how.** Trial runs on validation images with other seeds came first, all with DDPM's noise levels: learning rates of $2\times10^{-3}$ and $5\times10^{-3}$ (the first gave the smaller distance), and a network that is told the noise level in each block
+# instead of at its input (little better, not kept). What was best was taken for all arms. The length of a Langevin step ($a=0.2\,\sigma^2$) was not tuned, $r=0.16$ is the paper's for VE, and the other samplers have nothing to choose.
 #
 # Each seed draws its own reference of $n$ test images, as many as each sampler draws, and a second set of $n$ *training* images is the floor: what real images get from this judge.
 
 # %%
 from medbook import chapter
 from medbook.training import predict
-
 turned = chapter.load("structured_sparsity").turned
 SEEDS = run.seeds(run.scale(smoke=1, laptop=3, gpu=5))
 SIZES = run.scale(
     smoke=Sizes(steps=4, batch=8, widths=(8, 8), n=12, nfe=(2, 4, 10), tolerance=1e-1),
-    laptop=Sizes(steps=1200, batch=32, widths=(32, 64, 64), n=240, nfe=(10, 30, 100), tolerance=1e-3),
-    gpu=Sizes(steps=20000, batch=128, widths=(64, 128, 128), n=1200, nfe=(10, 30, 100), tolerance=1e-3),
+    laptop=Sizes(steps=1300, batch=32, widths=(32, 64, 64), n=240, nfe=(5, 20, 100), tolerance=1e-3),
+    gpu=Sizes(steps=20000, batch=128, widths=(64, 128, 128), n=1200, nfe=(5, 20, 100), tolerance=1e-3),
 )
 with torch.random.fork_rng(devices=[]):
     torch.manual_seed(SEEDS[0])
@@ -653,21 +652,18 @@ run.arm("judge", [judged])
 run.record("judge, kinds named right", right.float().mean(), on="validation")
 deviation = predict(judge[0], atlas.train.images).std(0).clamp(min=1e-6)
 
-def features(images):
-    """Features (n, 32) of uint8 images."""
-    return predict(judge[0], images.to(run.device)) / deviation
+features = lambda images: predict(judge[0], images.to(run.device)) / deviation  # of uint8 images: (n, 32)
 
 def shares(images):
     """Share of each kind, by the judge: (kinds,)."""
-    kinds = predict(judge, images.to(run.device)).argmax(1) // 8
-    return torch.bincount(kinds, minlength=len(atlas.classes)) / len(kinds)
+    return torch.bincount(predict(judge, images.to(run.device)).argmax(1) // 8, minlength=len(atlas.classes)) / len(images)
 
 # %% tags=["hide-output"]
 jobs = [(atlas.train.images, framework, s, SIZES) for framework in SAMPLERS for s in SEEDS]
 queue = iter(run.map(trial, jobs))
 outcomes = {framework: [next(queue) for _ in SEEDS] for framework in SAMPLERS}
 for framework, found in outcomes.items():
-    run.arm(framework, [o.log for o in found], trials=TRIALS)
+    run.arm(framework, [o.log for o in found], trials=2 if framework == "DDPM" else 1)
     run.record(f"training loss/{framework}", [np.mean(o.log.losses[-200:]) for o in found], on="train")
 run.arms_table()
 
@@ -860,7 +856,7 @@ run.record("distance to the nearest training image, DDIM over real", float(close
 # | network output; input | noise or score; $x$ and time or level | replaced: $F$ of (13), the loss is theirs; $x/\sqrt{\alpha^2+s^2}$ and $\log\sigma$, so that one network serves all |
 # | Langevin steps a level | 100, $\varepsilon=2\times10^{-5}$ | scaled: 10, larger steps, for as many evaluations as the others |
 # | network | U-Net, 36 to 100 million weights, attention (unverified) | scaled: 0.3 million, no attention, no dropout |
-# | training | up to 1.3 million steps of 128, EMA 0.999 to 0.9999, Adam $2\times10^{-4}$ | scaled: 1,200 steps of 32 (laptop), average over a tenth of them, $2\times10^{-3}$ with a cosine |
+# | training | up to 1.3 million steps of 128, EMA 0.999 to 0.9999, Adam $2\times10^{-4}$ | scaled: 1,300 steps of 32 (laptop), average over a tenth of them, $2\times10^{-3}$ with a cosine |
 # | judge | Fréchet distance on 50,000 images and Inception features | replaced: our own judge, equal small sets |
 # | sub-VP SDE, bits per dimension of images (SDE paper); a GAN for mode coverage and speed (survey) | claimed | not tested at this profile: likelihood in the plane only, and a comparison with a GAN that is not tuned would be unfair |
 #
@@ -913,10 +909,9 @@ explore(
 # %% tags=["solution"]
 a, b = alpha_bars()[[700, 400]]
 eps = mixture(start, sigma_of(a).expand(len(start)))
-euler = start / a.sqrt() + (sigma_of(b) - sigma_of(a)) * eps
-stepped = ddim(mixture, start, [(a, b)]) / b.sqrt()
-print("largest difference:", float((euler - stepped).abs().max()))
-assert torch.allclose(euler, stepped, atol=1e-10)
+difference = start / a.sqrt() + (sigma_of(b) - sigma_of(a)) * eps - ddim(mixture, start, [(a, b)]) / b.sqrt()
+print("largest difference:", float(difference.abs().max()))
+assert difference.abs().max() < 1e-10
 
 # %% [markdown]
 # ### Exercise 2: the wrong sign
@@ -970,7 +965,7 @@ assert lands[0] == 899 and told[1] == 888
 #
 # - The [survey](https://arxiv.org/abs/2211.07804) and its [list of papers](https://github.com/amirhossein-kz/Awesome-Diffusion-Models-in-Medical-Imaging); the [code of the SDE paper](https://github.com/yang-song/score_sde_pytorch).
 # - Replicate the verdicts with your own seeds: `medbook run diffusion --profile laptop --seed 1 --out replications`.
-# - Add the sub-VP SDE, $g^2=\beta(t)(1-e^{-2\int\beta})$: one class of twelve lines. Are its likelihoods in the plane better?
+# - Add the sub-VP SDE, $g^2=\beta(t)(1-e^{-2\int\beta})$, $s_t=1-\alpha_t^2$. Are its likelihoods in the plane better?
 
 # %%
 results_file = run.finish()
