@@ -3,11 +3,13 @@
 import doctest
 import itertools
 import math
+import pickle
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky.backend.reduction import dumps
 from scipy.linalg import sqrtm
 from scipy.stats import multivariate_normal
 
@@ -394,6 +396,20 @@ def test_a_trial_draws_images_and_counts_evaluations(framework):
             n = int(name.split()[-1])
             assert first.nfe[name] == n + name.startswith("Langevin"), name
     assert first.log.weights == again.log.weights
+
+
+def test_a_trial_can_go_to_a_worker_and_its_outcome_come_back():
+    path = chapter.find("diffusion")
+    notebook = {"__name__": "__main__"}
+    exec(compile(chapter.defining_source(path.read_text()), str(path), "exec"), notebook)
+    job = torch.zeros(8, 1, 8, 8, dtype=torch.uint8), "VE", 7, notebook["Sizes"](*SIZES)
+    assert dumps((notebook["trial"], job))
+    found = pickle.loads(dumps(notebook["trial"](job)))
+    assert list(found.images) == [
+        "reverse diffusion 10",
+        "predictor-corrector 10",
+        "ODE of VE",
+    ]
 
 
 # --- the judge ------------------------------------------------------------------------------------
