@@ -89,8 +89,9 @@ def test_overlapping_sets_name_each_other(text):
 
 def test_chapters_that_use_a_set_are_linked(text):
     used = "[Unlearnable examples](notebooks/unlearnable_examples.ipynb)"
-    assert f"- **Used in:** {used}\n" in cards_of(text)["pneumoniamnist"]
-    assert "- **Used in:** no chapter yet\n" in cards_of(text)["retinamnist"]
+    (line,) = (x for x in cards_of(text)["pneumoniamnist"].splitlines() if "**Used in:**" in x)
+    assert used in line and line.count("](notebooks/") == 2
+    assert "- **Used in:** no chapter yet\n" in cards_of(text)["octmnist"]
 
 
 def test_pictures_have_words_and_are_the_same_each_time(text):

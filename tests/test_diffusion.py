@@ -267,7 +267,7 @@ def test_each_sampler_draws_the_gaussian(name):
 
 @pytest.mark.parametrize("name", ["Euler-Maruyama", "reverse diffusion", "predictor-corrector"])
 def test_time_that_runs_forwards_is_noticed(name, monkeypatch):
-    monkeypatch.setattr(book, "pairwise", lambda t: pairwise(t.flip(0)))
+    monkeypatch.setattr(book, "pairwise", lambda t: pairwise(list(t)[::-1]))
     x = sampled(name)
     assert not x.isfinite().all() or not fits(x)
 
@@ -465,5 +465,5 @@ def test_the_claims_cover_what_the_chapter_draws():
     assert list(known) == [f"diffusion-survey-{k}" for k in range(1, len(known) + 1)]
     exact = [c for c in known.values() if c.kind == "exact"]
     assert {c.data for c in exact} == {"gaussian_mixture", "mednist"}
-    assert all(c.margin > 0 for c in known.values())
+    assert all(c.margin > 0 for c in exact)
     assert set(itertools.chain(*book.SAMPLERS.values())) == set(ALL)

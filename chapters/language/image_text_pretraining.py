@@ -8,7 +8,7 @@
 #     title: "Image-text pretraining: learning from reports instead of labels"
 #     summary: "Contrastive pretraining of an image encoder on pictures and the sentences written about them: ConVIRT on phantom chest X-rays with reports, against image-only contrast, matching, captions and supervised training; UniMed-CLIP's captions from labels, over five kinds of images."
 #     systems: [convirt, unimed-clip]
-#     data: [thorax_reports, thorax_groups, mednist, breastmnist, retinamnist, pneumoniamnist]
+#     data: [mednist, breastmnist, retinamnist, pneumoniamnist]
 #     level: intermediate
 #     prerequisites: ["training an image classifier in PyTorch", "what a transformer encoder computes", "area under the ROC curve"]
 # ---
