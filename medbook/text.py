@@ -84,8 +84,9 @@ class TextTower(nn.Module):
     """
 
     def __init__(
-        self, vocabulary: int, width: int = 128, layers: int = 2, heads: int = 4, longest: int = LONG
-    ) -> None:
+        self, vocabulary: int, width: int = 128, layers: int = 2, heads: int = 4,
+        longest: int = LONG,
+    ) -> None:  # fmt: skip
         """Random weights; `longest` is the greatest number of words of a sentence."""
         super().__init__()
         self.words = nn.Embedding(vocabulary, width, padding_idx=PAD)

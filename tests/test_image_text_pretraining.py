@@ -1,4 +1,4 @@
-"""Chapter image_text_pretraining: losses against loops, what learns and what does not, mutations."""
+"""Chapter image_text_pretraining: losses against loops, what learns, mutations."""
 
 import math
 import re
@@ -64,7 +64,9 @@ def by_loops(v, u, tau, lam):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("n", "tau", "lam"), [(1, 0.1, 0.75), (5, 0.1, 0.75), (7, 1.0, 0.0), (4, 0.3, 1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "tau", "lam"), [(1, 0.1, 0.75), (5, 0.1, 0.75), (7, 1.0, 0.0), (4, 0.3, 1.0)]
+)
 def test_the_loss_is_equation_1(n, tau, lam, dtype):
     v, u = torch.randn(2, n, 3, generator=seeded(n)).to(dtype)
     assert c.info_nce(v, u, tau, lam).item() == pytest.approx(by_loops(v, u, tau, lam), rel=1e-5)
@@ -156,9 +158,13 @@ def test_queries_and_denials_are_not_sentences_of_the_reports():
 
     said = {
         plain(p.format(size=size, Size=size, side=side, Side=side, zone=zone, a="a", A="A", mm=""))
-        for table in (phrases.PRESENT, phrases.HEDGED) for ways in table.values() for p in ways
-        for size in ("", "small", "large") for side in ("", "left") for zone in ("", "lower")
-    } | {plain(p) for ways in phrases.ABSENT.values() for p in ways}  # fmt: skip
+        for table in (phrases.PRESENT, phrases.HEDGED)
+        for ways in table.values()
+        for p in ways
+        for size in ("", "small", "large")
+        for side in ("", "left")
+        for zone in ("", "lower")
+    } | {plain(p) for ways in phrases.ABSENT.values() for p in ways}
     said |= {plain(p) for p in phrases.CLEAR}
     queries = [q for ways in c.QUERIES.values() for q in ways] + list(c.DENIED.values())
     assert len(queries) == 41 == len(set(queries))
@@ -228,7 +234,9 @@ def test_prompts_affirm():
 
 def test_answers_are_weighted_to_the_balanced_accuracy():
     labels = torch.tensor([0, 0, 0, 2])
-    assert c.balanced(torch.tensor([1, 1, 0, 0]).bool(), labels).mean().item() == pytest.approx(1 / 3)  # fmt: skip
+    assert c.balanced(torch.tensor([1, 1, 0, 0]).bool(), labels).mean().item() == pytest.approx(
+        1 / 3
+    )
     assert c.balanced(torch.tensor([0, 0, 0, 1]).bool(), labels).mean().item() == pytest.approx(0.5)
 
 
@@ -261,8 +269,12 @@ def test_the_symmetric_loss_and_its_soft_targets():
 
 
 def test_corpora_of_unequal_captions_join():
-    one = c.Corpus(torch.zeros(2, 3, 32, 32).byte(), torch.ones(2, 1, 4).short(), torch.zeros(2).long())  # fmt: skip
-    two = c.Corpus(torch.ones(1, 3, 32, 32).byte(), torch.ones(1, 3, 4).short(), torch.ones(1).long())  # fmt: skip
+    one = c.Corpus(
+        torch.zeros(2, 3, 32, 32).byte(), torch.ones(2, 1, 4).short(), torch.zeros(2).long()
+    )
+    two = c.Corpus(
+        torch.ones(1, 3, 32, 32).byte(), torch.ones(1, 3, 4).short(), torch.ones(1).long()
+    )
     both = c.Corpus.of([one, two])
     assert both.ways.shape == (3, 3, 4) and (both.ways[:2, 1:] == PAD).all()
     assert {tuple(row.tolist()) for row in one_of(both.ways)} == {(1, 1, 1, 1)}

@@ -21,7 +21,9 @@ def test_the_area_is_that_of_scikit_learn_ties_included(dtype):
     wanted = np.mean([roc_auc_score(labels[:, k], scores[:, k]) for k in range(3)])
     assert auc(scores, labels) == pytest.approx(wanted)
     assert auc(scores * 1e4, labels) == pytest.approx(wanted)  # ranks alone count
-    assert auc(scores / 1e4 - 50, labels) == pytest.approx(wanted, abs=1e-6 if dtype == torch.float64 else 0.05)  # fmt: skip
+    assert auc(scores / 1e4 - 50, labels) == pytest.approx(
+        wanted, abs=1e-6 if dtype == torch.float64 else 0.05
+    )
 
 
 def test_columns_with_one_answer_do_not_count():
@@ -39,7 +41,9 @@ def test_the_regression_is_that_of_scikit_learn():
     ours = logistic(h, y, strength)
     # the offset is a feature of its own there, so that it is penalised, too
     wide = np.c_[h.numpy(), np.ones(80)]
-    other = LogisticRegression(C=1 / (2 * strength * 80), fit_intercept=False, tol=1e-8, max_iter=1000)  # fmt: skip
+    other = LogisticRegression(
+        C=1 / (2 * strength * 80), fit_intercept=False, tol=1e-8, max_iter=1000
+    )
     other.fit(wide, y[:, 0].numpy())
     mine = np.r_[ours.weight.detach().numpy()[0], ours.bias.item()]
     np.testing.assert_allclose(mine, other.coef_[0], atol=2e-3)

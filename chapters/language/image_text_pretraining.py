@@ -749,7 +749,7 @@ print(len(words), "words and signs,", len({s for r in reports for s in r}), "dif
 
 # %% tags=["nbval-check-output"]
 alike = torch.ones(16, 4)
-print("all vectors equal, log 16 = %.4f: loss %.4f" % (math.log(16), info_nce(alike, alike)))
+print("all vectors equal, log 16 = %.4f: loss %.4f" % (math.log(16), info_nce(alike, alike)))  # noqa: UP031
 v, u = torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 mirrored = [float(info_nce(v, u, lam=lam) - info_nce(u, v, lam=1 - lam)) for lam in (0.0, 0.3, 0.75, 1.0)]
 print("images and sentences exchanged, lambda and 1 - lambda:", run.claim("convirt-14", ours=[round(m, 12) for m in mirrored], baseline=[0.0] * 4))
@@ -797,8 +797,8 @@ for arm, results in outcomes.items():
     if arm != "random":
         run.arm(arm, [o.log for o in results], trials=TRIALS.get(arm, 1))
     for share in SHARES:
-        run.record(f"linear, {share}/{arm}", values(arm, lambda o: o.linear[share][1]), unit="AUC", on="test")
-        run.record(f"linear, {share}, validation/{arm}", values(arm, lambda o: o.linear[share][0]), unit="AUC", on="validation")
+        run.record(f"linear, {share}/{arm}", values(arm, lambda o: o.linear[share][1]), unit="AUC", on="test")  # noqa: B023
+        run.record(f"linear, {share}, validation/{arm}", values(arm, lambda o: o.linear[share][0]), unit="AUC", on="validation")  # noqa: B023
     run.record(f"image to image/{arm}", values(arm, lambda o: o.image_to_image), unit="P@10", on="test")
     if arm in HEADLINE:
         run.record(f"PneumoniaMNIST, 1 %/{arm}", values(arm, lambda o: o.real[1]), unit="AUC", on="test", rtol=0.05)
