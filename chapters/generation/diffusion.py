@@ -967,8 +967,7 @@ assert lands[0] == 899 and told[1] == 888
 # | classification, registration, text and other | none |
 #
 # - The [survey](https://arxiv.org/abs/2211.07804) and its [list of papers](https://github.com/amirhossein-kz/Awesome-Diffusion-Models-in-Medical-Imaging); the [code of the SDE paper](https://github.com/yang-song/score_sde_pytorch).
-# - Replicate the verdicts with your own seeds: `medbook run diffusion --profile laptop --seed 1 --out replications`.
-# - Add the sub-VP SDE, $g^2=\beta(t)(1-e^{-2\int\beta})$, $s_t=1-\alpha_t^2$. Are its likelihoods in the plane better?
+# - Replicate the verdicts with your own seeds: `medbook run diffusion --profile laptop --seed 1 --out replications`. Or add the sub-VP SDE, $g^2=\beta(t)(1-e^{-2\int\beta})$, $s_t=1-\alpha_t^2$. Are its likelihoods in the plane better?
 
 # %%
 results_file = run.finish()
