@@ -127,7 +127,7 @@ def standard_normal(y: Tensor, sigma: Tensor) -> Tensor:
     """Eq. 2 for one mode, N(0, I)."""
     return over(sigma / (1 + sigma**2).sqrt(), y) * y
 
-# %%
+# %% tags=["hide-output"]
 mixture = four_modes()
 points = mixture.sample(512, torch.Generator().manual_seed(run.seeds(1)[0]))
 run.phantom("gaussian_mixture", points[:, None, None].float(), value_unit="none", unit="drawn point")
