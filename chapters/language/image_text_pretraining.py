@@ -742,7 +742,7 @@ ways, whole = (w.to(run.device) for w in (words.ways(reports), words.ways([[" ".
 sentences = words([s for report in reports for s in report]).to(run.device)
 print(len(words), "words and signs,", len({s for r in reports for s in r}), "different sentences,", len(reports), "reports")
 
-# %% tags=["nbval-check-output"]
+# %%
 alike = torch.ones(16, 4)
 print("all vectors equal, log 16 = %.4f: loss %.4f" % (math.log(16), info_nce(alike, alike)))  # noqa: UP031
 v, u = torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
