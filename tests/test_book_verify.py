@@ -222,3 +222,12 @@ def test_a_smoke_run_beyond_its_budget_is_named(published: Book) -> None:
     slow, large = verify.over_budget(chapter, run | {"seconds": 61.0, "peak_mib": 1600})
     assert "seconds 61.0" in slow and "peak_mib 1600" in large
     assert verify.over_budget(chapter, run | {"profile": "laptop", "seconds": 999.0}) == []
+
+
+def test_times_are_no_leak() -> None:
+    def with_metrics(value: float) -> dict:
+        common = {"values": [value], "on": "nothing", "kind": "seeded"}
+        units = {"time": "s", "error": "mm"}
+        return {"metrics": {name: common | {"unit": u} for name, u in units.items()}, "arms": []}
+
+    assert verify.leaking(with_metrics(1.0), with_metrics(2.0)) == ["metrics/error"]
