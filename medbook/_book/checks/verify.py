@@ -156,7 +156,7 @@ def leaking(before: Results, after: Results) -> list[str]:
     Times, metrics in seconds, differ from run to run and do not count.
     """
     both = {**before["metrics"], **after["metrics"]}
-    names = [name for name, metric in both.items() if metric["unit"] != "s"]
+    names = [name for name, metric in both.items() if metric.get("unit") != "s"]
     found = [
         f"metrics/{name}"
         for name in names
