@@ -86,8 +86,27 @@ def test_half_of_the_views_are_mirrored():
     assert (random_view(0.0, flips=False)(x, seeded())[..., :4] > 0.99).all()
 
 
-def test_crops_lie_within_the_image_and_turn_within_20_degrees():
+def test_views_turn_by_up_to_20_degrees():
     x = torch.zeros(500, 1, 65, 65)
-    x[:, :, 32, 32:] = 1  # a ray from the middle to the right
+    x[:, :, 31:34, 8:57] = 1  # a level bar
     y = random_view(1.0, flips=False)(x, seeded())
     assert y.isfinite().all() and y.flatten(1).amax(1).gt(0.05).all()
+    bright = (y - y.flatten(1).median(1).values[:, None, None, None]).clamp(min=0)[:, 0]
+    place = torch.arange(65.0)
+    mass = bright.sum((1, 2))
+    rows, columns = bright.sum(2) / mass[:, None], bright.sum(1) / mass[:, None]
+    down, right = place - (rows @ place)[:, None], place - (columns @ place)[:, None]
+    mixed = torch.einsum("nij,ni,nj->n", bright, down, right) / mass
+    square = (columns * right**2).sum(1) - (rows * down**2).sum(1)
+    degrees = 0.5 * torch.atan2(2 * mixed, square).rad2deg().abs()
+    assert 17 < degrees.max() < 21 and degrees.min() < 1
+
+
+def test_crops_keep_60_to_100_percent_of_the_area():
+    x = torch.zeros(500, 1, 64, 64)
+    x[:, :, 30:34, 30:34] = 1  # grows as the crop shrinks
+    y = random_view(1.0, flips=False)(x, seeded())[:, 0]
+    base = y.flatten(1).median(1).values[:, None, None]
+    peak = (y - base).flatten(1).amax(1)[:, None, None]
+    area = ((y - base) > 0.5 * peak).sum((1, 2)) / 16
+    assert area.quantile(0.02) > 0.75 and area.quantile(0.98) < 2.2 and area.std() > 0.1
