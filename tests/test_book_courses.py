@@ -1,14 +1,13 @@
-"""The curriculum: what courses.yml may say, the picture, the courses, the minutes."""
+"""The curriculum: what courses.yml may say, the picture, the courses."""
 
 import re
 from pathlib import Path
-from textwrap import dedent
 from xml.etree import ElementTree
 
 import pytest
 from book_fixtures import Book
 
-from medbook._book.pages import courses, graph, minutes, teaching
+from medbook._book.pages import courses, graph, teaching
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 
@@ -180,49 +179,3 @@ def test_standing_counts_what_is_published(book):
     finish(book, "a")
     text = teaching.standing(book.project)
     assert "3 systems in 3 chapters. Finished so far, 1 of 3: [First & best](notebooks/a.i" in text
-
-
-CELLS = """
-    # %% [markdown]
-    # ## The problem
-    # one two three
-    #
-    # ```
-    # ## no heading here
-    # ```
-
-    # %%
-    # a comment
-    x = 1
-
-    y = 2
-    plots.show(x)
-
-    # %% tags=["hide-input"]
-    z = 3
-    explore(z)
-
-    # %% [markdown]
-    # end of the problem
-    # ## Exercises
-    # ### Exercise 1
-    # Try.
-
-    # %% tags=["solution"]
-    plots.show(1)
-"""
-
-
-def test_minutes_count_what_a_class_reads(book):
-    finish(book, "a", dedent(CELLS))
-    (chapter,) = book.project.chapters()
-    before, problem, exercises = minutes.sections(chapter)
-    assert (before.title, before.lines) == (minutes.BEFORE, 2)  # profile and seed
-    assert problem == minutes.Section("The problem", 3 + 1 + 4, lines=3, figures=2, exercises=0)
-    assert exercises == minutes.Section("Exercises", 4, lines=0, figures=0, exercises=1)
-    assert problem.minutes == 2 * minutes.MINUTES_A_FIGURE + 1  # the rest of a minute, rounded up
-    assert exercises.minutes == minutes.MINUTES_AN_EXERCISE + 1
-    text = teaching.timing(book.project)
-    assert f"| The problem | 8 | 3 | 2 | 0 | {problem.minutes} |" in text
-    total = before.minutes + problem.minutes + exercises.minutes
-    assert f"**{total}**" in text and "none is stored" in text and "Nobody has timed" in text

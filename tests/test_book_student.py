@@ -112,16 +112,18 @@ def test_what_another_cell_defines_anew_may_be_used(book: Book) -> None:
     made(book, CELLS + "\n# %%\nanswer = 3\n\n# %%\nprint(answer)\n")
 
 
-def test_the_default_folder_is_made_anew(book: Book) -> None:
-    chapter = chapter_of(book)
+def test_in_the_default_folder_one_is_made_anew_and_the_others_stay(book: Book) -> None:
+    book.add("one", CELLS)
+    book.add("two", CELLS)
     out = book.root / "_build/student"
-    for _ in range(2):
-        assert list(student.write_all(book.project, [chapter], None)) == [out / "one.ipynb"]
-        (out / "one.ipynb").write_text("changed")
-        (out / "gone.ipynb").write_text("of a chapter that is no more")
-    list(student.write_all(book.project, [chapter], None))
-    assert [path.name for path in out.iterdir()] == ["one.ipynb"]
-    assert nbformat.read(out / "one.ipynb", 4).cells
+    for chapter in book.project.chapters():
+        assert list(student.write_all(book.project, [chapter], None)) == [
+            out / f"{chapter.id}.ipynb"
+        ]
+    (out / "one.ipynb").write_text("changed")
+    list(student.write_all(book.project, book.project.select(["one"]), None))
+    assert sorted(path.name for path in out.iterdir()) == ["one.ipynb", "two.ipynb"]
+    assert all(nbformat.read(path, 4).cells for path in out.iterdir())
 
 
 def test_a_notebook_in_a_named_folder_is_not_overwritten(book: Book, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Notebooks for students: the chapters with every solution replaced by a place for the answer."""
 
 import re
-import shutil
 import symtable
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,8 +49,8 @@ def write_all(project: Project, chapters: Sequence[Chapter], out: Path | None) -
     Args:
         project: the checkout.
         chapters: which ones.
-        out: folder, in which a notebook that reads otherwise is left alone; if None a folder below
-            `_build`, which is emptied first.
+        out: folder, in which a notebook that reads otherwise is left alone; if None
+            `_build/student`, where they are made anew and those of other chapters stay.
 
     Yields:
         the files written.
@@ -60,12 +59,11 @@ def write_all(project: Project, chapters: Sequence[Chapter], out: Path | None) -
         MedbookError: a notebook cannot be made, or one in `out` would be overwritten.
     """
     texts = {c.id: text_of(student_notebook(project, c)) for c in chapters}
-    if out is None:
-        out = project.build / "student"
-        shutil.rmtree(out, ignore_errors=True)
+    write = place if out else _replace
     for id, text in texts.items():
-        place(text, out / f"{id}.ipynb")
-        yield out / f"{id}.ipynb"
+        target = (out or project.build / "student") / f"{id}.ipynb"
+        write(text, target)
+        yield target
 
 
 def place(text: str, target: Path) -> None:
@@ -79,6 +77,10 @@ def place(text: str, target: Path) -> None:
             f"{target} is there and reads otherwise, perhaps by your changes: "
             "move it away or choose another folder"
         )
+    results.write_atomic(target, text)
+
+
+def _replace(text: str, target: Path) -> None:
     results.write_atomic(target, text)
 
 

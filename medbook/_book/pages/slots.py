@@ -49,7 +49,6 @@ MAKERS: dict[str, Callable[[Project], str]] = {
     "picture": teaching.picture,
     "chapters": teaching.chapters,
     "courses": teaching.programme,
-    "minutes": teaching.timing,
     "data-overview": datacards.overview,
     "data-cards": datacards.cards,
     "benchmarks": benchmarks,

@@ -1,20 +1,13 @@
-"""The generated parts of the teaching guide: picture and table of chapters, courses, minutes."""
+"""The generated parts of the teaching guide: picture and table of chapters, courses."""
 
 from collections.abc import Iterator
 
-from medbook._book.markdown import duration, link, table, title
-from medbook._book.pages import courses, graph, minutes
+from medbook._book.markdown import link, table, title
+from medbook._book.pages import courses, graph
 from medbook._book.pages.courses import Course, Curriculum, Session
 from medbook._book.pages.scoreboard import systems_of
-from medbook._book.project import Chapter, Project
+from medbook._book.project import Project
 from medbook.claims import System
-
-RATES = (
-    f"The minutes are estimates: {minutes.WORDS_A_MINUTE} words of prose a minute, "
-    f"{minutes.LINES_A_MINUTE} lines of code a minute (folded code is not counted), "
-    f"{minutes.MINUTES_A_FIGURE} minutes for a figure, {minutes.MINUTES_AN_EXERCISE} for an "
-    "exercise, each section rounded up. Nobody has timed readers of this book."
-)
 
 
 def picture(project: Project) -> str:
@@ -47,12 +40,6 @@ def programme(project: Project) -> str:
     """Every course: what of it can be taught today, and its sessions."""
     plan, done = courses.load(project), finished(project)
     return "\n\n".join(block for course in plan.courses for block in _course(plan, course, done))
-
-
-def timing(project: Project) -> str:
-    """Estimated minutes of each section of the finished chapters, and measured run times."""
-    done = [chapter for chapter in project.chapters() if chapter.id in finished(project)]
-    return "\n\n".join([RATES, *(block for c in done for block in _timing(project, c))])
 
 
 def standing(project: Project) -> str:
@@ -118,19 +105,3 @@ def _cited(system: System) -> str:
     few = len(known) == len(system.authors) <= 2
     names = " and ".join(known) if few else f"{known[0]} et al."
     return link(f"{names} {system.year}", system.links.get("paper"))
-
-
-def _timing(project: Project, chapter: Chapter) -> Iterator[str]:
-    found = minutes.sections(chapter)
-    yield f"### {chapter.meta['title'].split(':')[0]}"
-    rows = [[s.title, s.words, s.lines, s.figures, s.exercises, s.minutes] for s in found]
-    total = sum(section.minutes for section in found)
-    yield table(
-        ["section", "words", "lines of code", "figures", "exercises", "minutes"],
-        [*rows, ["**all**", "", "", "", "", f"**{total}**"]],
-    )
-    runs = [
-        f"{profile} {duration(run['seconds'])} on {run['environment']['device']}"
-        for profile, run in project.stored(chapter.id).items()
-    ]
-    yield f"Measured time of a run: {', '.join(runs) or 'none is stored'}."
