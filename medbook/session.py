@@ -58,6 +58,7 @@ class Session:
     seed: int
     started: float = field(default_factory=time.perf_counter)
     datasets: dict[str, data.Dataset | data.ImageSet | data.KSpace] = field(default_factory=dict)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
     arms: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -77,16 +78,16 @@ class Session:
         sequences = (np.random.SeedSequence([self.seed, k]) for k in range(n))
         return [int(s.generate_state(1)[0]) for s in sequences]
 
-    def load(self, name: str, **options: Any) -> data.Dataset:
+    def load(self, name: str, size: int = 28, **options: Any) -> data.Dataset:
         """`medbook.data.load`, noted in the results; smoke takes the twin, equal everywhere."""
-        dataset = data.load(name, device=str(self.device), source=self._source, **options)
-        self._use(dataset)
+        dataset = data.load(name, size, str(self.device), self._source, **options)
+        self._use(dataset, size=size, **options)
         return dataset
 
-    def images(self, name: str, **options: Any) -> data.ImageSet:
+    def images(self, name: str, size: int = 256, **options: Any) -> data.ImageSet:
         """`medbook.data.images`, noted in the results; smoke takes the twin, equal everywhere."""
-        image_set = data.images(name, device=str(self.device), source=self._source, **options)
-        self._use(image_set)
+        image_set = data.images(name, size, str(self.device), self._source, **options)
+        self._use(image_set, size=size, **options)
         return image_set
 
     def kspace(self, name: str) -> data.KSpace:
@@ -121,8 +122,9 @@ class Session:
     def _source(self) -> Literal["twin", "auto"]:
         return "twin" if self.profile == "smoke" else "auto"
 
-    def _use(self, dataset: data.Dataset | data.ImageSet | data.KSpace) -> None:
+    def _use(self, dataset: data.Dataset | data.ImageSet | data.KSpace, **options: Any) -> None:
         self.datasets[dataset.name] = dataset
+        self.options[dataset.name] = options
         drawn = [d.name for d in self.datasets.values() if d.kind == "phantom"]
         data.check_overlap([name for name in self.datasets if name not in drawn])
 
@@ -274,6 +276,7 @@ class Session:
             if self.device.type == "cuda" else 0,
             "data": [
                 {"name": d.name, "kind": d.kind, "unit": d.unit, "n": d.n, "sha256": d.sha256}
+                | {"options": self.options.get(d.name, {})}
                 for d in self.datasets.values()
             ],
             "arms": self.arms, "metrics": self.metrics, "claims": list(self.claims.values()),

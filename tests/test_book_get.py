@@ -9,20 +9,13 @@ import nbformat
 import pytest
 from book_fixtures import Book
 
-from medbook import paths
+from medbook import data, paths, results
 from medbook._book import cli
 from medbook._book.notebooks import get
 from medbook._book.project import Chapter
 from medbook.data import registry
 from medbook.errors import MedbookError
 
-LOADING = """
-# %%
-import medbook
-
-run = medbook.start("one")
-data = run.load("pneumoniamnist"{size})
-"""
 CONTENT = b"a file of images"
 
 
@@ -31,13 +24,8 @@ def chapter(book: Book, monkeypatch: pytest.MonkeyPatch) -> Chapter:
     monkeypatch.setenv("MEDBOOK_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(book.root / "cache"))
     monkeypatch.delenv("MEDBOOK_DATA", raising=False)
-    return loading(book, "")
-
-
-def loading(book: Book, size: str) -> Chapter:
-    """The chapter `one`, which loads its data set at a size."""
-    (book.root / "book/systems.yml").write_text("[]\n")
-    book.add("one", LOADING.format(size=size))
+    book.add("one", "")
+    store(book, "laptop", {"name": "pneumoniamnist", "options": {"size": 28}})
     (book.project.notebooks / "one.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook()))
     return book.project.select(["one"])[0]
 
@@ -55,46 +43,63 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("size", "sizes"),
-    [
-        ("", [28]),
-        (", size=64", [64]),
-        (", size=run.scale(smoke=28, laptop=64, gpu=128)", [64, 128]),
-        (", size=28)\nagain = run.load('pneumoniamnist', size=128", [28, 128]),
-    ],
-)
-def test_sizes_are_those_that_the_source_loads(
-    book: Book, chapter: Chapter, size: str, sizes: list[int]
+def store(book: Book, profile: str, *used: dict[str, object]) -> None:
+    """A stored run of `one` that used these data sets."""
+    run = {"schema": results.SCHEMA, "chapter": "one", "profile": profile, "seconds": 1.0,
+           "peak_mib": 1, "environment": {"device": "here"}, "metrics": {}, "claims": [],
+           "data": [{"kind": "real", "n": 1, "sha256": "", **entry} for entry in used]}  # fmt: skip
+    results.save(run, book.project.published("one", profile))
+
+
+def loaded(book: Book, chapter: Chapter) -> dict[str, list[str]]:
+    found = get.loaded_files(book.project, chapter)
+    return {name: [file.path for file in files] for name, files in found.items()}
+
+
+def test_files_are_those_that_the_stored_runs_loaded(book: Book, chapter: Chapter) -> None:
+    """Of every profile but smoke, which takes the twin; phantoms have no file."""
+    book.project.published("one", "laptop").unlink()
+    store(book, "smoke", {"name": "breastmnist", "kind": "twin", "options": {"size": 28}})
+    assert loaded(book, chapter) == {}
+    path = {"name": "pathmnist", "options": {"size": 64}}
+    coil = {"name": "mri_brain_8coil", "options": {}}
+    store(book, "laptop", path, coil, {"name": "disc", "kind": "phantom", "options": {}})
+    store(book, "gpu", path | {"options": {"size": 128}}, path)
+    assert loaded(book, chapter) == {
+        "pathmnist": ["medmnist/pathmnist_64.npz", "medmnist/pathmnist_128.npz"],
+        "mri_brain_8coil": ["mri_brain_8coil/cartesian_ksp.npy"],
+    }
+
+
+def test_where_no_size_is_stored_the_hash_tells_the_file(book: Book, chapter: Chapter) -> None:
+    slices = data.IMAGES["chest_ct_lidc"].files[512]
+    head = data.IMAGES["mri_brain_slices"].files[256]
+    hashes = [file.digest.removeprefix("sha256:") for file in (head, *head.parts)]
+    together = hashlib.sha256("".join(hashes).encode()).hexdigest()
+    store(
+        book, "laptop",
+        {"name": "chest_ct_lidc", "sha256": slices.digest.removeprefix("sha256:")},
+        {"name": "mri_brain_slices", "sha256": together},
+        {"name": "pathmnist", "sha256": "of a registered MD5"},
+    )  # fmt: skip
+    assert loaded(book, chapter) == {
+        "chest_ct_lidc": [slices.path],
+        "mri_brain_slices": [head.path, *(part.path for part in head.parts)],
+        "pathmnist": ["medmnist/pathmnist.npz"],
+    }
+
+
+def test_without_a_stored_run_it_says_that_no_data_are_known(
+    book: Book, chapter: Chapter, tmp_path: Path
 ) -> None:
-    assert get.loaded_sizes(loading(book, size)) == {"pneumoniamnist": sizes}
-
-
-def test_sizes_of_images_without_labels_are_told_too(book: Book, chapter: Chapter) -> None:
-    book.edit("chapters/trust/one.py", "data: [pneumoniamnist]", "data: [chest_ct_lidc, fundus]")
-    book.edit("chapters/trust/one.py", 'run.load("pneumoniamnist")', 'run.images("chest_ct_lidc")')
-    with (book.root / "chapters/trust/one.py").open("a") as file:
-        file.write("eye = run.images('fundus', size=run.scale(smoke=128, laptop=128, gpu=512))\n")
-    chapter = book.project.select(["one"])[0]
-    assert get.loaded_sizes(chapter) == {"chest_ct_lidc": [256], "fundus": [128, 512]}
-    book.edit("chapters/trust/one.py", "('fundus', size=run", "('fundus', size=n + run")
-    with pytest.raises(
-        MedbookError, match=r'Write `run\.images\("fundus", size=\.\.\.\)` with one of'
-    ):
-        get.loaded_sizes(book.project.select(["one"])[0])
-
-
-@pytest.mark.parametrize(
-    "size", [", size=n", ", size=29", ", **o", ")\nrun.load('pneumoniamnist', size=n"]
-)
-def test_a_size_that_cannot_be_told_is_refused(book: Book, chapter: Chapter, size: str) -> None:
-    with pytest.raises(MedbookError, match=r"one\.py: which size of pneumoniamnist does it load"):
-        get.loaded_sizes(loading(book, size))
-
-
-def test_data_sets_that_are_not_registered_need_no_file(book: Book, chapter: Chapter) -> None:
-    book.edit("chapters/trust/one.py", "data: [pneumoniamnist]", "data: [phantom]")
-    assert get.loaded_sizes(book.project.select(["one"])[0]) == {}
+    book.project.published("one", "laptop").unlink()
+    said = list(get.get(book.project, chapter, tmp_path / "mine", student=True))
+    assert said[1] == (
+        "no run that is stored tells its data sets: the notebook gets them when it runs"
+    )
+    book.edit("chapters/trust/one.py", "data: [pneumoniamnist]", "data: []")
+    [chapter] = book.project.chapters()
+    assert len(list(get.get(book.project, chapter, tmp_path / "other", student=True))) == 3
 
 
 def test_notebook_and_data_and_how_to_open_them(

@@ -293,8 +293,9 @@ def test_finish_writes_strict_json_where_it_is_told(tmp_path: Path) -> None:
         "demo-1", "demo-2", "demo-5", "demo-3", "demo-4",
     ]  # fmt: skip
     (data,) = content["data"]
-    assert set(data) == {"name", "kind", "unit", "n", "sha256"}
+    assert set(data) == {"name", "kind", "unit", "n", "sha256", "options"}
     assert (data["name"], data["kind"]) == ("pneumoniamnist", "twin")
+    assert data["options"] == {"size": 28}
     assert content["arms"][0]["weights"] == ["ab"]
     assert content["peak_mib"] > 10
     assert content["seconds"] >= 0

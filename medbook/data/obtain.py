@@ -79,16 +79,15 @@ def _real(
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         names = " or ".join(map(str, paths))
         raise MedbookError(f"{names} cannot be read as {entry.name}: {error}; delete it") from error
-    return Found(entry, "real", content, _identity(paths))
+    return Found(entry, "real", content, identity([sources.file_hash(path) for path in paths]))
 
 
 def _located(file: File) -> list[Path]:
     return [sources.locate(part) for part in (file, *file.parts)]
 
 
-def _identity(paths: list[Path]) -> str:
-    """Hash of a file; of several the hash of their hashes."""
-    hashes = [sources.file_hash(path) for path in paths]
+def identity(hashes: list[str]) -> str:
+    """What stands for files: the SHA-256 of one, of several the hash of their hashes."""
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 

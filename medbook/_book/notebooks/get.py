@@ -1,20 +1,20 @@
 """A chapter to take away: its notebook and the data sets that it loads, in one folder."""
 
-import ast
 import shutil
 from collections.abc import Iterator
-from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from medbook import data, paths
-from medbook._book.keys import source_name
 from medbook._book.notebooks.frame import text_of
 from medbook._book.notebooks.student import place, student_notebook
 from medbook._book.project import Chapter, Project, find_project
 from medbook.data import sources
+from medbook.data.entries import File
+from medbook.data.obtain import identity
 from medbook.errors import MedbookError
 
-LOADERS = ("load", "images")  # of `medbook.data`, and of a run
+REGISTERED = {**data.ENTRIES, **data.KSPACES}
 DATA = "data"  # the folder of the data sets, beside the notebook
 
 
@@ -40,70 +40,53 @@ def get(project: Project, chapter: Chapter, folder: Path, *, student: bool) -> I
 
     Raises:
         MedbookError: the notebook is not published, or another one lies in the folder; a data
-            set's file is damaged; the source does not tell which size of it is loaded.
+            set's file is damaged.
     """
     text = _student_text(project, chapter) if student else _published_text(project, chapter)
-    wanted = loaded_sizes(chapter)
+    wanted = loaded_files(project, chapter)
     target = folder / f"{chapter.id}.ipynb"
     place(text, target)
     yield f"wrote {target}"
-    for name, sizes in wanted.items():
-        yield from _take(name, sizes, folder / DATA)
+    for name, files in wanted.items():
+        yield from _take(name, files, folder / DATA)
+    if chapter.meta["data"] and not wanted:
+        yield "no run that is stored tells its data sets: the notebook gets them when it runs"
     yield f"cd {folder}"
     given = f"MEDBOOK_DATA={DATA} " if (folder / DATA).exists() else ""
     yield f"{given}jupyter lab {target.name}"
 
 
-def loaded_sizes(chapter: Chapter) -> dict[str, list[int]]:
-    """Sizes at which a chapter loads each of its registered data sets, as its source says.
+def loaded_files(project: Project, chapter: Chapter) -> dict[str, list[File]]:
+    """Files of the registered data sets that the stored runs of a chapter loaded; smoke loads none.
 
-    Raises:
-        MedbookError: a data set of the front matter is not loaded with a size that can be read.
+    A run that was stored before it noted a size tells the file by its hash, else it took the
+    smallest images.
     """
-    found: dict[str, set[object]] = {n: set() for n in chapter.meta["data"] if n in data.ENTRIES}
-    for call in ast.walk(ast.parse(chapter.path.read_text(encoding="utf-8"))):
-        if isinstance(call, ast.Call) and (name := _loaded_name(call)) in found:
-            found[name].update(_sizes(call))
-    wanted = {
-        name: [s for s in data.ENTRIES[name].files if s in sizes] for name, sizes in found.items()
-    }
-    for name, sizes in found.items():
-        if not sizes or len(wanted[name]) < len(sizes):
-            loader = "images" if name in data.IMAGES else "load"
-            raise MedbookError(
-                f"{source_name(chapter)}: which size of {name} does it load? Write "
-                f'`run.{loader}("{name}", size=...)` with one of {list(data.ENTRIES[name].files)}'
-            )
-    return wanted
+    found: dict[str, list[File]] = {}
+    for profile, run in project.stored(chapter.id).items():
+        for used in run["data"] if profile != "smoke" else []:
+            if used["name"] in REGISTERED:
+                files = found.setdefault(used["name"], [])
+                files += [f for f in _files_of(used) if f not in files]
+    return found
 
 
-def _loaded_name(call: ast.Call) -> str:
-    """The data set of `run.load("name", ...)` or `run.images(...)`; empty for other calls."""
-    first = call.args[0] if _loader(call) in LOADERS and call.args else None
-    return str(first.value) if isinstance(first, ast.Constant) else ""
+def _files_of(used: dict[str, Any]) -> tuple[File, ...]:
+    """The file that an entry of a results file stands for, and those that are read with it."""
+    sizes = REGISTERED[used["name"]].files
+    groups = {size: (file, *file.parts) for size, file in sizes.items()}
+    same = (size for size, files in groups.items() if _identity(files) == used["sha256"])
+    stored = groups.get(used.get("options", {}).get("size"))
+    return stored or groups[next(same, min(groups))]
 
 
-def _loader(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+def _identity(files: tuple[File, ...]) -> str:
+    return identity([file.digest.removeprefix("sha256:") for file in files])
 
 
-def _sizes(call: ast.Call) -> list[object]:
-    """The numbers of `size=64` or `size=run.scale(smoke=28, laptop=64, gpu=64)`, else the default.
-
-    The size for smoke is left out, as smoke takes the twin; None stands for what is no number.
-    """
-    options = {keyword.arg: keyword.value for keyword in call.keywords}  # `**more` under None
-    default = signature(getattr(data, _loader(call))).parameters["size"].default
-    given = options.get("size", options.get(None, ast.Constant(default)))
-    scaled = given.keywords if isinstance(given, ast.Call) else []
-    values = [k.value for k in scaled if k.arg != "smoke"] or [given]
-    return [value.value if isinstance(value, ast.Constant) else None for value in values]
-
-
-def _take(name: str, sizes: list[int], folder: Path) -> Iterator[str]:
+def _take(name: str, files: list[File], folder: Path) -> Iterator[str]:
     """Copy the files of a data set, downloading what is not at hand."""
-    files = data.ENTRIES[name].files
-    for file in dict.fromkeys(f for size in sizes for f in (files[size], *files[size].parts)):
+    for file in files:
         target = folder / file.path
         try:
             source = sources.locate(file)
