@@ -18,6 +18,7 @@ LEVEL = 0.95
 # n equal values have probability 2 * 2^-n under a symmetric two-point law; 6 keep one side < 2.5 %
 SIGN_TEST_N = 6
 MAX_SEEDS = 1000
+BLOCK = 500  # redraws at a time, to keep the memory small
 
 Array = NDArray[np.float64]
 
@@ -63,40 +64,64 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
 
 
 def cluster_bootstrap(
-    scores: ArrayLike, units: ArrayLike, *, seed: int = 0, draws: int = 4000, level: float = LEVEL
+    scores: ArrayLike,
+    units: ArrayLike,
+    strata: ArrayLike | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 4000,
+    level: float = LEVEL,
 ) -> Interval:
     """Percentile bootstrap of a mean over cases, whole units (patients, images) redrawn.
 
-    The percentiles are expanded so that few units do not give too short an interval.
+    With strata the mean keeps each stratum's share of the cases: sum over s of n_s / n times the
+    mean within s. Scores that weigh cases by class (`balanced_scores`) need their classes as
+    strata: fixed weights on redrawn class sizes would vary although the classifier does not.
+    Units that lie within one stratum are redrawn within it.
+
+    The percentiles are expanded so that few units do not give too short an interval: by
+    sqrt(k / (k - 1)) and a quantile of t with k - 1 degrees of freedom, both pooled over strata by
+    their variances (Welch-Satterthwaite).
     Source: Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3.
 
     Args:
-        scores: (n_cases,) one number a case.
+        scores: (n_cases,) one number per case.
         units: (n_cases,) label of the independent unit each case belongs to.
+        strata: (n_cases,) label of the class, site, ... of each case; None for one stratum.
         seed: of the redraws.
         draws: number of redraws.
         level: coverage in (0, 1).
 
+    Raises:
+        MedbookError: other numbers of units or strata than of scores.
+
     >>> cluster_bootstrap([0.0, 1.0, 0.0, 1.0], units=[0, 1, 2, 3]).n
     4
+    >>> always_0, always_1 = [1.5, 1.5, 0, 0, 0, 0], [0, 0, 0.75, 0.75, 0.75, 0.75]  # both .5
+    >>> both = np.subtract(always_0, always_1), [0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 1, 1]
+    >>> round(cluster_bootstrap(*both).width, 9)
+    0.0
     """
-    from scipy.special import ndtr  # here, as it would be half of `import medbook`
-
     x = _finite(scores)
-    groups = np.unique(np.asarray(units), return_inverse=True)[1].reshape(-1)
-    if len(groups) != len(x):
-        raise MedbookError(f"{len(x)} scores but {len(groups)} units: give one unit a score")
+    groups, inside = _labels(units, "units", x), _labels(strata, "strata", x)
     k, mean = int(groups.max()) + 1, float(x.mean())
-    if k < 2:  # one patient is n = 1: nothing beyond it can be said
+    kinds = _kinds(groups, inside)
+    counts = np.bincount(kinds)  # units of each kind, redrawn among themselves
+    if counts.min() < 2:  # one patient is n = 1: nothing beyond it can be said
         return Interval(mean, -math.inf, math.inf, k)
-    sums, sizes = np.bincount(groups, x, k), np.bincount(groups, minlength=k)
+    shape = k, int(inside.max()) + 1
+    cells = np.ravel_multi_index((groups, inside), shape)
+    sums = np.bincount(cells, x, k * shape[1]).reshape(shape)  # (units, strata)
+    sizes = np.bincount(cells, minlength=k * shape[1]).reshape(shape)
+    share = sizes.sum(0) / len(x)
     rng = np.random.default_rng(seed)
-    means = np.empty(draws)
-    for i in range(draws):
-        times = np.bincount(rng.integers(0, k, k), minlength=k)  # how often each unit is drawn
-        means[i] = (times @ sums) / (times @ sizes)
-    tail = ndtr(-math.sqrt(k / (k - 1)) * _t_quantile(0.5 + level / 2, k - 1))
-    low, high = np.quantile(means, [tail, 1 - tail])
+    parts = np.empty((0, shape[1]))  # each stratum's part of the mean, redrawn
+    while len(parts) < draws:
+        times = _redrawn(kinds, min(BLOCK, draws - len(parts)), rng)
+        times = times[(times @ sizes).all(1)]  # a mean over an empty stratum is none
+        parts = np.concatenate([parts, share * (times @ sums) / (times @ sizes)])
+    tail = _expanded_tail(parts, counts, level)
+    low, high = np.quantile(parts.sum(1), [tail, 1 - tail])
     return Interval(mean, float(low), float(high), k)
 
 
@@ -119,7 +144,9 @@ def paired_effect(ours: ArrayLike, baseline: ArrayLike, better: str = "higher") 
     return a - b if better == "higher" else b - a
 
 
-def paired_interval(effects: ArrayLike, units: ArrayLike | None = None) -> Interval:
+def paired_interval(
+    effects: ArrayLike, units: ArrayLike | None = None, strata: ArrayLike | None = None
+) -> Interval:
     """Interval of a paired effect: over seeds and, where cases are given, over units as well.
 
     The half widths are added as independent errors, side by side: sqrt(a^2 + b^2). The wider of the
@@ -128,6 +155,7 @@ def paired_interval(effects: ArrayLike, units: ArrayLike | None = None) -> Inter
     Args:
         effects: (n_seeds,), or (n_seeds, n_cases) together with `units`.
         units: (n_cases,) independent unit of each case.
+        strata: (n_cases,) class of each case, where the scores are balanced over classes.
 
     >>> paired_interval([0.1, 0.2, 0.3]).n
     3
@@ -141,7 +169,7 @@ def paired_interval(effects: ArrayLike, units: ArrayLike | None = None) -> Inter
         )
     if units is None:
         return over_seeds
-    return _add(over_seeds, cluster_bootstrap(e.mean(0), units))
+    return _add(over_seeds, cluster_bootstrap(e.mean(0), units, strata))
 
 
 def verdict(kind: str, interval: Interval, margin: float) -> str:
@@ -206,7 +234,11 @@ def reversal(sweep: ArrayLike, margin: float, better: str = "higher") -> bool:
 
 
 def seeds_needed(
-    effects: ArrayLike, kind: str, margin: float, units: ArrayLike | None = None
+    effects: ArrayLike,
+    kind: str,
+    margin: float,
+    units: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
 ) -> int | None:
     """How many seeds would decide, were mean and spread to stay as they are.
 
@@ -217,6 +249,7 @@ def seeds_needed(
         kind: of the claim.
         margin: of the claim.
         units: (n_cases,) independent unit of each case.
+        strata: (n_cases,) class of each case, where the scores are balanced over classes.
 
     Returns:
         a number of seeds, or None if 1,000 would not decide.
@@ -229,7 +262,7 @@ def seeds_needed(
     mean, spread = float(x.mean()), _spread(x)[0]
     cases = Interval(mean, mean, mean, 0)
     if units is not None:
-        cases = cluster_bootstrap(e.mean(0), units)
+        cases = cluster_bootstrap(e.mean(0), units, strata)
     for n in range(max(len(x) + 1, 2 if spread else SIGN_TEST_N), MAX_SEEDS + 1):
         half = _t_quantile(0.5 + LEVEL / 2, n - 1) * spread / math.sqrt(n)
         seeds = Interval(mean, mean - half, mean + half, n)
@@ -274,7 +307,51 @@ def balanced_scores(predicted: ArrayLike, labels: ArrayLike) -> Array:
     return np.where(p == y, weights[index], 0.0)
 
 
-def _t_quantile(p: float, df: int) -> float:
+def _labels(given: ArrayLike | None, what: str, x: Array) -> NDArray[np.intp]:
+    """Labels of the cases as 0 .. n-1; all 0 if none are given."""
+    if given is None:
+        return np.zeros(len(x), np.intp)
+    labels = np.unique(np.asarray(given), return_inverse=True)[1].reshape(-1)
+    if len(labels) != len(x):
+        raise MedbookError(f"{len(x)} scores but {len(labels)} {what}: give one per score")
+    return labels
+
+
+def _kinds(groups: NDArray[np.intp], inside: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Of each unit the stratum within which it is redrawn; all 0 if a unit spans several."""
+    first = np.zeros(groups.max() + 1, np.intp)
+    first[groups] = inside
+    nested = bool((first[groups] == inside).all())
+    return first if nested else np.zeros_like(first)
+
+
+def _redrawn(kinds: NDArray[np.intp], draws: int, rng: np.random.Generator) -> Array:
+    """How often each unit is drawn, (draws, units): as many of each kind as there are."""
+    times = np.empty((draws, len(kinds)))
+    for kind in range(kinds.max() + 1):
+        own = np.flatnonzero(kinds == kind)
+        k = len(own)
+        drawn = rng.integers(0, k, (draws, k)) + k * np.arange(draws)[:, None]
+        times[:, own] = np.bincount(drawn.ravel(), minlength=draws * k).reshape(draws, k)
+    return times
+
+
+def _expanded_tail(parts: Array, counts: NDArray[np.intp], level: float) -> float:
+    """Which percentile to take, given the redrawn parts (draws, strata) of the mean."""
+    from scipy.special import ndtr  # here, as it would be half of `import medbook`
+
+    k = counts.astype(float)
+    pooled = parts.sum(1, keepdims=True) if len(k) == 1 else parts
+    found = pooled.var(0)
+    true = found * k / (k - 1)
+    if not true.any():
+        return 0.5 - level / 2  # nothing varies: any percentile is the mean
+    freedom = true.sum() ** 2 / (true**2 / (k - 1)).sum()
+    stretch = math.sqrt(true.sum() / found.sum())
+    return float(ndtr(-stretch * _t_quantile(0.5 + level / 2, freedom)))
+
+
+def _t_quantile(p: float, df: float) -> float:
     """Quantile of Student's t."""
     from scipy.special import stdtrit  # here, as it would be half of `import medbook`
 

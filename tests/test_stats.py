@@ -251,6 +251,67 @@ def test_cluster_bootstrap_covers_clustered_data_where_the_case_bootstrap_does_n
     assert covered["images"] < 0.75 * repeats
 
 
+# ---------------------------------------------------------------- scores balanced over classes
+
+
+def test_constant_classifiers_that_answer_different_classes_differ_by_nothing() -> None:
+    """Both have balanced accuracy .5 whatever cases are drawn; fixed weights gave them +-.08."""
+    labels = np.repeat([0, 1], [40, 110])
+    always = [stats.balanced_scores(np.full(150, k), labels) for k in (0, 1)]
+    effects, units = always[0] - always[1], np.arange(150)
+    assert stats.cluster_bootstrap(effects, units, labels).width < 1e-12
+    assert stats.cluster_bootstrap(effects, units).width > 0.2
+
+
+def test_strata_keep_their_shares_when_units_span_them() -> None:
+    """Each patient has images of both classes, in numbers of her own."""
+    rng = np.random.default_rng(0)
+    units, labels = np.repeat(np.arange(12), 5), rng.integers(0, 2, 60)
+    always = [stats.balanced_scores(np.full(60, k), labels) for k in (0, 1)]
+    assert stats.cluster_bootstrap(always[0] - always[1], units, labels).width < 1e-12
+
+
+def test_one_stratum_is_none_and_a_stratum_of_one_unit_bounds_nothing() -> None:
+    scores, units = np.random.default_rng(1).normal(size=30), np.arange(30) // 2
+    plain = stats.cluster_bootstrap(scores, units)
+    assert stats.cluster_bootstrap(scores, units, np.zeros(30)) == plain
+    alone = np.where(units == 3, 1, 0)
+    assert stats.cluster_bootstrap(scores, units, alone).width == np.inf
+    with pytest.raises(MedbookError, match="30 scores but 29 strata"):
+        stats.cluster_bootstrap(scores, units, alone[1:])
+
+
+def test_order_of_cases_and_names_of_classes_do_not_matter_much() -> None:
+    scores, units = np.random.default_rng(1).normal(size=60), np.arange(60)
+    classes = np.repeat(["common", "rare"], [45, 15])
+    here = stats.cluster_bootstrap(scores, units, classes, draws=20_000)
+    there = stats.cluster_bootstrap(scores[::-1], units, classes[::-1], draws=20_000)
+    assert (there.low, there.high) == pytest.approx((here.low, here.high), abs=0.01 * here.width)
+
+
+@pytest.mark.parametrize(
+    ("patients", "images", "correlation"), [((20, 60), 1, 0.0), ((25, 100), 3, 0.2)]
+)
+def test_coverage_of_balanced_accuracy(
+    patients: tuple[int, int], images: int, correlation: float
+) -> None:
+    """Unbalanced classes of different recall, patients of several correlated images."""
+    rng, recall = np.random.default_rng(2), np.array([0.8, 0.7])
+    classes = np.repeat([0, 1], patients)
+    labels, units = np.repeat(classes, images), np.repeat(np.arange(len(classes)), images)
+    inside = 0
+    for repeat in range(DRAWS):
+        own = recall[classes]
+        if correlation:
+            shape = 1 / correlation - 1
+            own = rng.beta(own * shape, (1 - own) * shape)
+        right = rng.random(len(labels)) < own[units]
+        scores = stats.balanced_scores(np.where(right, labels, 1 - labels), labels)
+        found = stats.cluster_bootstrap(scores, units, labels, draws=300, seed=repeat)
+        inside += found.low <= recall.mean() <= found.high
+    assert 0.93 * DRAWS <= inside <= 0.97 * DRAWS, inside / DRAWS
+
+
 # ---------------------------------------------------------------- paired effects
 
 
