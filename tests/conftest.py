@@ -10,7 +10,7 @@ from book_fixtures import CLEAN, Book
 from rich.console import Console
 
 from medbook import paths
-from medbook._book.checks import verify
+from medbook._book.checks import cells
 from medbook._book.notebooks import publish
 from medbook._book.runs import execute, plan
 
@@ -53,7 +53,8 @@ def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert [str(outcome.failure) for outcome in outcomes if outcome.failure] == []
         publish.publish(made.project, chapters[0], "laptop")
         publish.publish(made.project, chapters[0], "smoke")
-        assert verify.check_cells(made.project, chapters[0]) == []
+        [checked] = cells.check_cells(made.project, chapters, "all", Console())
+        assert (checked.executed, checked.failures) == (True, [])
     return home
 
 

@@ -1,5 +1,6 @@
 """Verification of a published chapter: whatever is changed is found and named."""
 
+import io
 import json
 import shutil
 
@@ -9,7 +10,7 @@ from book_fixtures import PEEK, Book, quick
 from rich.console import Console
 
 from medbook import results
-from medbook._book.checks import verify
+from medbook._book.checks import cells, verify
 from medbook._book.checks.sound import unsound
 from medbook._book.keys import code_cells
 from medbook._book.notebooks.publish import publish
@@ -84,9 +85,36 @@ def test_results_of_another_profile_are_checked_too(published: Book) -> None:
     )
 
 
-def test_a_changed_check_cell_is_named(published: Book) -> None:
+def check_cells(book: Book, which: cells.Which = "changed") -> tuple[bool, list[str], str]:
+    """Was the notebook executed again, what failed, and what was said about it."""
+    said = io.StringIO()
+    [found] = cells.check_cells(book.project, book.project.chapters(), which, Console(file=said))
+    return found.executed, found.failures, said.getvalue()
+
+
+def test_a_notebook_is_executed_again_if_something_changed_or_if_asked_for(published: Book) -> None:
+    assert check_cells(published, "all") == (
+        (False, [], "not executed again, passed on this machine before: clean\n")
+    )
+    shutil.rmtree(published.project.build / "verify")  # as on another machine
+    assert check_cells(published) == (
+        (False, [], "not executed again, nothing changed since it was published: clean\n")
+    )
+    assert check_cells(published, "all") == (
+        (True, [], "notebook executed again: clean (asked for)\n")
+    )
+    published.edit("../medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
+    executed, failures, said = check_cells(published)
+    assert (executed, failures) == (True, [])
+    assert said.startswith("notebook executed again: clean (stale: medbook/stats.py")
+
+
+@pytest.mark.parametrize("which", ["changed", "all"])
+def test_a_changed_check_cell_is_named(published: Book, which: cells.Which) -> None:
+    """Whether it is executed again or compared with the smoke run."""
     change_output(published, 4, "28", "29")
-    [failure] = check(published).failures
+    executed, [failure], _ = check_cells(published, which)
+    assert executed == (which == "all")
     assert failure.startswith(f"{NOTEBOOK}: cell 4 (print(tuple(data.train.images.shape[1:])))")
     assert r"'(1, 29, 29)\n' == '(1, 28, 28)\n'" in failure
 
@@ -95,8 +123,8 @@ def test_a_committed_cell_that_no_longer_runs_is_named(published: Book) -> None:
     """As when medbook changes under a notebook: the source is changed along with it."""
     for file in (NOTEBOOK, "chapters/trust/clean.py"):
         published.edit(file, "CANDIDATES = 41", "CANDIDATES = 1 / 0")
-    [chapter] = published.project.chapters()
-    assert verify.check_cells(published.project, chapter) == [
+    _, failures, _ = check_cells(published)
+    assert failures == [
         f"{NOTEBOOK}: cell 3 (CANDIDATES = 1 / 0): ZeroDivisionError: division by zero"
     ]
 

@@ -14,7 +14,7 @@ from measure import ROOT
 
 from medbook import claims, results, session
 from medbook._book import keys, readme
-from medbook._book.checks import verify
+from medbook._book.checks import cells
 from medbook._book.project import Chapter, Project
 from medbook._book.runs.plan import make_plan, mark, outdated
 
@@ -82,7 +82,7 @@ def pretend_run(project: Project, chapter: Chapter) -> None:
     if reasons := outdated(plan, chapter):
         raise SystemExit(f"{chapter.id} would be run: {'; '.join(reasons)}")
     stamp = project.build / "verify" / f"{chapter.id}.json"
-    results.write_atomic(stamp, verify._fingerprint(plan, chapter, published))
+    results.write_atomic(stamp, cells._fingerprint(project, chapter))
 
 
 def as_of_today(project: Project, chapter: Chapter, path: Path) -> results.Results:

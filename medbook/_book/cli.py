@@ -4,7 +4,7 @@ import errno
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -94,13 +94,18 @@ def verify(
     chapters: Names = None,
     profile: Profile = "smoke",
     leaks: Annotated[bool, typer.Option(help="Run smoke with permuted test labels too.")] = False,
+    notebooks: Annotated[
+        Literal["changed", "all"], typer.Option(help="Which published ones to execute again.")
+    ] = "changed",
 ) -> None:
     """Check the stored results: sound, the same here, notebooks still run, no leaks."""
     from medbook._book.checks import verify as checks
 
     project = find_project()
     selected = project.select(chapters or [])
-    report = checks.verify(project, selected, resolve(profile), console, leaks=leaks)
+    report = checks.verify(
+        project, selected, resolve(profile), console, leaks=leaks, notebooks=notebooks
+    )
     for note in report.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     _exit_if(report.failures)

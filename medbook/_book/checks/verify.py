@@ -1,36 +1,24 @@
 """Check stored results: sound in themselves, the same on this machine, and free of leaks."""
 
-import hashlib
-import json
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-import nbformat
 from rich.console import Console
 from rich.table import Table
 
-from medbook import parallel, results
+from medbook import results
 from medbook._book import keys
+from medbook._book.checks.cells import Which, check_cells
 from medbook._book.checks.compare import compare
 from medbook._book.checks.sound import despite_digest, unsound
 from medbook._book.project import SMOKE_BUDGET, Chapter, Project
 from medbook._book.runs.execute import run
-from medbook._book.runs.failure import ANSI, cell_seconds, title_of
-from medbook._book.runs.job import environment
-from medbook._book.runs.plan import Plan, make_plan, outdated
+from medbook._book.runs.plan import Plan, make_plan
 from medbook._book.state import judge
 from medbook.profiles import PROFILES
 from medbook.results import Results
 
-COMPARED = re.compile(r"reference_output == test_output failed:\s+(.+)")  # nbval's words
-DIFFERS = "output differs, stored == here fails:"
 SLOW_MACHINE = 2  # other work beside it may double the time of a run
 PERMUTED = {"MEDBOOK_PERMUTE_TEST": "1"}
 
@@ -44,7 +32,13 @@ class Report:
 
 
 def verify(
-    project: Project, chapters: Sequence[Chapter], profile: str, console: Console, *, leaks: bool
+    project: Project,
+    chapters: Sequence[Chapter],
+    profile: str,
+    console: Console,
+    *,
+    leaks: bool,
+    notebooks: Which = "changed",
 ) -> Report:
     """All checks of some chapters; what is needed and not up to date is run.
 
@@ -54,6 +48,7 @@ def verify(
         profile: whose stored numbers are compared with this machine's.
         console: shows progress and the table of numbers.
         leaks: also look whether anything but test metrics depends on the test labels.
+        notebooks: which of the committed ones are executed again, see `check_cells`.
     """
     report = Report()
     for chapter in chapters:
@@ -64,8 +59,8 @@ def verify(
             where = project.published(chapter.id, profile).relative_to(project.root)
             report.notes.append(f"{where.as_posix()}: nothing stored, nothing to compare with")
     check_numbers(project, chapters, profile, console, report)
-    for chapter in chapters:
-        report.failures += check_cells(project, chapter)
+    for cells in check_cells(project, chapters, notebooks, console):
+        report.failures += cells.failures
     if leaks:
         check_leaks(project, chapters, console, report)
     for chapter in chapters:
@@ -106,26 +101,6 @@ def over_budget(chapter: Chapter, run: Results) -> list[str]:
         for name, limit in SMOKE_BUDGET.items()
         if run[name] > (SLOW_MACHINE if name == "seconds" else 1) * limit
     ]
-
-
-def check_cells(project: Project, chapter: Chapter) -> list[str]:
-    """Re-execute the committed notebook at smoke; its tagged cells must print what is stored.
-
-    What has passed is remembered until the notebook or the sources change.
-    """
-    notebook = project.notebook(chapter.id)
-    if not notebook.exists():
-        return []
-    plan = make_plan(project, "smoke")
-    stamp = project.build / "verify" / f"{chapter.id}.json"
-    fingerprint = _fingerprint(plan, chapter, notebook)
-    if fingerprint and stamp.exists() and stamp.read_text(encoding="utf-8") == fingerprint:
-        return []
-    stamp.unlink(missing_ok=True)
-    failures = _nbval(project, chapter, notebook)
-    if fingerprint and not failures:
-        results.write_atomic(stamp, fingerprint)
-    return failures
 
 
 def check_leaks(
@@ -196,70 +171,6 @@ def _compare(
 
 def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _fingerprint(plan: Plan, chapter: Chapter, notebook: Path) -> str:
-    """What the cell check depends on; empty as long as there is no smoke run to tell."""
-    if outdated(plan, chapter):
-        return ""
-    key = results.load(plan.results(chapter))["key"]
-    content = json.dumps(key, sort_keys=True).encode() + notebook.read_bytes()
-    return hashlib.sha256(content).hexdigest()
-
-
-def _nbval(project: Project, chapter: Chapter, notebook: Path) -> list[str]:
-    scratch = project.build / "scratch" / f"{chapter.id}.nbval"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    copy = Path(shutil.copy(notebook, scratch))  # nbval runs where the notebook lies
-    (scratch / "pytest.ini").write_text("[pytest]\n")  # not the options of the book's own tests
-    report = scratch / "report.xml"
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "pytest", "--nbval-lax", copy.name, f"--junitxml={report}",
-            "--nbval-cell-timeout", str(cell_seconds(chapter)),
-            "--color=no", "-p", "no:cacheprovider",
-        ],
-        cwd=scratch,
-        env=environment(
-            project.root, project.build, scratch / "out", "smoke", parallel.threads(),
-            {"PYTEST_ADDOPTS": ""},
-        ),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
-    failures = _failed_cells(notebook, report) if report.exists() else []
-    if done.returncode and not failures:
-        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-        return [f"book/notebooks/{notebook.name}: nbval failed: {''.join(last)}"]
-    return failures
-
-
-def _failed_cells(notebook: Path, report: Path) -> list[str]:
-    """Messages of nbval, its cell numbers (of all code cells, from 0) turned into ours."""
-    read = nbformat.read(notebook, 4)
-    code = [cell for cell in read.cells if cell.cell_type == "code"]
-    ours = {cell["id"]: number for number, cell in enumerate(keys.code_cells(read), 1)}
-    found = []
-    for case in ElementTree.parse(report).iter("testcase"):
-        for failure in (*case.iter("failure"), *case.iter("error")):
-            cell = code[int(str(case.get("name")).split()[-1])]
-            number = f"cell {ours[cell['id']]}" if cell["id"] in ours else "the install cell"
-            title, why = title_of(cell.source), _reason(failure.text or "")
-            found.append(f"book/notebooks/{notebook.name}: {number} ({title}): {why}")
-            if not why.startswith(DIFFERS):
-                return found  # cells after one that raised fail for its sake
-    return found
-
-
-def _reason(text: str) -> str:
-    """One line out of nbval's message: the exception, or what was printed instead of what."""
-    plain = ANSI.sub("", text)
-    if compared := COMPARED.search(plain):
-        return f"{DIFFERS} {compared.group(1)}"
-    head, _, traceback = plain.partition("Traceback:")
-    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
-    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
-    return (named[-1:] or lines[:1] or head.strip().splitlines()[1:2] or ["failed"])[0]
 
 
 def _unsteady(project: Project, chapter: Chapter, console: Console, report: Report) -> bool:
