@@ -7,14 +7,24 @@ from typing import TypeVar
 
 import torch
 
+from medbook.errors import MedbookError
+
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
 def threads() -> int:
-    """CPU threads this process may use: `MEDBOOK_THREADS`, else the cores it may run on."""
+    """CPU threads this process may use: `MEDBOOK_THREADS`, else the cores it may run on.
+
+    Raises:
+        MedbookError: `MEDBOOK_THREADS` is no number that can be.
+    """
+    if given := os.environ.get("MEDBOOK_THREADS"):
+        if not given.strip().isdecimal() or int(given) < 1:
+            raise MedbookError(f"MEDBOOK_THREADS is {given!r}: set a whole number, 1 or more")
+        return int(given)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return int(os.environ.get("MEDBOOK_THREADS") or cores or 1)
+    return cores or 1
 
 
 def parallel_map(

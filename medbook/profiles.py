@@ -43,7 +43,7 @@ def named(profile: str = "auto") -> str:
     'gpu'
     """
     origin = ""
-    if profile == "auto" and (profile := os.environ.get("MEDBOOK_PROFILE", "auto")) != "auto":
+    if profile == "auto" and (profile := os.environ.get("MEDBOOK_PROFILE") or "auto") != "auto":
         origin = " (from MEDBOOK_PROFILE)"
     if profile == "auto":
         profile = _fitting()

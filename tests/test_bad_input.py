@@ -79,6 +79,11 @@ def copy(path: str, to: str) -> Spoil:
     return spoil
 
 
+def loop(path: str) -> Spoil:
+    """A link that leads to itself."""
+    return lambda book, patch: (book.root / path).symlink_to(book.root / path)
+
+
 def remove(path: str) -> Spoil:
     return lambda book, patch: (book.root / path).unlink()
 
@@ -166,6 +171,7 @@ run.finish()
 """
 DATA = "data/medmnist/pneumoniamnist.npz"
 SMOKE = "run two --profile smoke"
+FORCED = "run --profile smoke --force"
 
 TYPED = [
     Case("unknown chapter", nothing, "run claen",
@@ -180,6 +186,26 @@ TYPED = [
          "error: profile gpu needs a CUDA device and none is visible: choose laptop"),
     Case("no jobs", nothing, "run --jobs 0",
          "error: medbook run --jobs 0: Invalid value for '--jobs':...: --help tells..."),
+    Case("threads that are a word", variable("MEDBOOK_THREADS", "abc"), FORCED,
+         "error: MEDBOOK_THREADS is 'abc': set a whole number, 1 or more"),
+    Case("no threads", variable("MEDBOOK_THREADS", "0"), FORCED,
+         "error: MEDBOOK_THREADS is '0': set a whole number, 1 or more"),
+    Case("fewer than no threads", variable("MEDBOOK_THREADS", "-1"), "status",
+         "error: MEDBOOK_THREADS is '-1': set a whole number, 1 or more"),
+    Case("half a thread", variable("MEDBOOK_THREADS", "1.5"), FORCED,
+         "error: MEDBOOK_THREADS is '1.5': set a whole number, 1 or more"),
+    Case("no address of a scheduler", nothing, "run --profile smoke --scheduler ''",
+         "error: scheduler is '': give its address, tcp://host:8786"),
+    Case("another protocol", nothing, "run --profile smoke --scheduler http://x",
+         "error: scheduler is 'http://x': give its address, tcp://host:8786"),
+    Case("an address without a protocol", nothing, FORCED + " --scheduler 127.0.0.1:1",
+         "error: scheduler is '127.0.0.1:1': give its address, tcp://host:8786"),
+    Case("a scheduler without a port", nothing, FORCED + " --scheduler tcp://localhost",
+         "error: scheduler is 'tcp://localhost': give its address, tcp://host:8786"),
+    Case("a scheduler that is not there", nothing, FORCED + " --scheduler tcp://127.0.0.1:1",
+         "error: no Dask scheduler answers at tcp://127.0.0.1:1 (OSError): start one with..."),
+    Case("an empty profile", nothing, "run --profile ''",
+         "error: unknown profile '': choose one of auto, smoke, laptop, gpu"),
     Case("negative seed", nothing, "run --seed -1",
          "error: medbook run --seed -1: Invalid value for '--seed':...: --help tells..."),
     Case("a seed that is a word", nothing, "run --seed one",
@@ -251,6 +277,8 @@ STATE = [
 SYSTEM = [
     Case("a file where the results should go", write("pool", ""), "run --profile smoke --out pool",
          f"error: {{root}}/pool/smoke/clean.smoke.json cannot be used: Not a directory: {BLOCKED}"),
+    Case("a loop of links where the results should go", loop("pool"),
+         "run --profile smoke --out pool", "error: {root}/pool/... cannot be used: ..."),
     Case("a full disk while publishing", full_disk, "publish --profile smoke",
          f"error: {{root}}/{STORED} cannot be used: No space left on device: {ROOM}"),
     Case("a full disk while running", chapter(LONG), SMOKE,
@@ -283,6 +311,10 @@ KERNEL = [
     Case("MEDBOOK_DATA is no folder", both(chapter(LOADS), variable("MEDBOOK_DATA", "{root}/no")),
          SMOKE, f"failed: {TWO}:22: cell 2 (...): MedbookError: MEDBOOK_DATA is {{root}}/no, which "
          "is no folder: correct or unset it", (FAILED,)),
+    Case("MEDBOOK_DATA is a loop of links", both(chapter(LOADS), loop("no"),
+         variable("MEDBOOK_DATA", "{root}/no")), SMOKE, f"failed: {TWO}:22: cell 2 (...): "
+         "MedbookError: MEDBOOK_DATA is {root}/no, which is no folder: correct or unset it",
+         (FAILED,)),
     Case("a data file with another hash", both(chapter(LOADS), write(DATA, "not the official one"),
          variable("MEDBOOK_DATA", "{root}/data")), SMOKE,
          f"failed: {TWO}:22: cell 2 (...): MedbookError: {{root}}/{DATA} is damaged or not the "
@@ -419,7 +451,8 @@ def files(book: Book) -> dict[str, bytes]:
 def mend(book: Book, pristine: Path) -> None:
     """The book as it was; `_build` stays as the failed command left it."""
     for path in (book.root, *book.root.rglob("*")):
-        path.chmod(path.stat().st_mode | 0o200)
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o200)
     for path in book.root.iterdir():
         if path.name != "_build":
             shutil.rmtree(path) if path.is_dir() else path.unlink()

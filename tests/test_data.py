@@ -192,6 +192,9 @@ def test_seed_zero_permutes_too(monkeypatch):
     )
     monkeypatch.setenv("MEDBOOK_PERMUTE_TEST", "")
     assert torch.equal(plain, data.load("pneumoniamnist", source="twin").test.labels)
+    monkeypatch.setenv("MEDBOOK_PERMUTE_TEST", "yes")
+    with pytest.raises(MedbookError, match="MEDBOOK_PERMUTE_TEST is 'yes': set a whole number"):
+        data.load("pneumoniamnist", source="twin")
 
 
 @pytest.mark.parametrize(

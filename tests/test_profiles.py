@@ -30,8 +30,9 @@ def test_auto_prefers_the_variable_then_the_gpu_then_memory(
     assert profiles.resolve("smoke") == "smoke", "a name that is asked for wins"
 
 
-def test_the_variable_may_say_auto(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDBOOK_PROFILE", "auto")
+@pytest.mark.parametrize("given", ["auto", ""])
+def test_the_variable_may_say_auto_or_nothing(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDBOOK_PROFILE", given)
     assert profiles.resolve() == "laptop"
 
 

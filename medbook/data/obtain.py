@@ -104,4 +104,8 @@ def _entry_of_twin(entry: Known) -> Known:
 def permutation(seed: int | None) -> int | None:
     """The seed of the leak check: the given one, else ``MEDBOOK_PERMUTE_TEST``, if set."""
     text = os.environ.get("MEDBOOK_PERMUTE_TEST")
-    return int(text) if seed is None and text else seed
+    if seed is not None or not text:
+        return seed
+    if not text.isdecimal():
+        raise MedbookError(f"MEDBOOK_PERMUTE_TEST is {text!r}: set a whole number, or unset it")
+    return int(text)

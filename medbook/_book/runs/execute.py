@@ -1,5 +1,6 @@
 """Chapters executed, on this machine or on a cluster, and their files put in place."""
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import AbstractContextManager
@@ -18,6 +19,8 @@ from medbook._book.runs.job import Ended, Job, Report, make_job
 from medbook._book.runs.local import Submit
 from medbook._book.runs.plan import Plan, mark, outdated
 from medbook.errors import MedbookError
+
+ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://\S+:\d+")  # of a Dask scheduler
 
 Task = tuple[Plan, Chapter]
 
@@ -68,8 +71,11 @@ def run(
         one outcome a plan and chapter.
 
     Raises:
-        MedbookError: another run writes into one of the folders; impossible `jobs`; no scheduler.
+        MedbookError: another run writes into one of the folders; impossible `jobs`; no scheduler
+            has or answers at the address.
     """
+    if scheduler is not None and not ADDRESS.fullmatch(scheduler):
+        raise MedbookError(f"scheduler is {scheduler!r}: give its address, tcp://host:8786")
     tasks = [(plan, chapter) for plan in plans for chapter in chapters]
     ended: list[Outcome] = []
     if _due(tasks, force):

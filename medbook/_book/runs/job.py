@@ -142,7 +142,7 @@ def environment(
     """
     kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     if given := kept.get("MEDBOOK_DATA"):  # the kernel runs in another folder
-        kept["MEDBOOK_DATA"] = str(Path(given).resolve())
+        kept["MEDBOOK_DATA"] = str(Path(given).absolute())
     path = [str(paths.PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return kept | {
         "MEDBOOK_ROOT": str(root),

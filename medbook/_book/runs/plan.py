@@ -1,6 +1,7 @@
 """Which run of which chapters, where its files lie, and what of it is up to date."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,8 @@ def make_plan(
         out: folder of notebooks and results; the project's own run folder if None.
         variables: further environment variables of the kernels.
     """
-    out = (out or project.run_folder(profile, seed)).resolve()
-    return Plan(project, profile, seed, out, variables or {})
+    resolved = Path(os.path.realpath(out or project.run_folder(profile, seed)))
+    return Plan(project, profile, seed, resolved, variables or {})
 
 
 def make_plans(
