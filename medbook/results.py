@@ -10,7 +10,9 @@ from typing import Any
 
 from medbook.errors import MedbookError
 
-SCHEMA = 1
+SCHEMA = 2
+DEPTH = {"trials": 2}  # how far an entry is broken into lines; a record of others is a line
+TIMES = ("s", "ms")  # units of numbers that no two runs share
 
 Results = dict[str, Any]
 
@@ -41,7 +43,22 @@ def save(results: Results, path: Path) -> None:
     """Store results with a digest of their content; infinite ends become null."""
     content = _finite(results)
     content["digest"] = digest(content)
-    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, text_of(content))
+
+
+def text_of(results: Results) -> str:
+    """JSON with one record a line (a metric, a claim, an arm, a data set), so that changes show.
+
+    >>> print(text_of({"schema": 2, "metrics": {"a": {"values": [1.0, 2.0]}}}), end="")
+    {
+    "schema": 2,
+    "metrics": {
+     "a": {"values": [1.0, 2.0]}
+    }
+    }
+    """
+    entries = (f"{_json(name)}: {_lines(x, DEPTH.get(name, 1))}" for name, x in results.items())
+    return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
 def load(path: Path) -> Results:
@@ -71,6 +88,35 @@ def digest(results: Results) -> str:
     """
     content = {key: value for key, value in results.items() if key != "digest"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def numbers(results: Results) -> str:
+    """Sixteen hex digits over all that a run measured, but times: equal runs have equal ones.
+
+    >>> one = {"seed": 0, "metrics": {"a": {"values": [1.0], "unit": ""}}}
+    >>> late = {"values": [9.0], "unit": "s"}
+    >>> numbers(one) == numbers(one | {"metrics": one["metrics"] | {"late": late}})
+    True
+    """
+    metrics = {k: v["values"] for k, v in results["metrics"].items() if v["unit"] not in TIMES}
+    return digest({"seed": results["seed"], "metrics": metrics})
+
+
+def _lines(value: Any, depth: int) -> str:
+    """A list or mapping with an entry a line, down to a depth; anything else is one line."""
+    if not depth or not value or not isinstance(value, dict | list):
+        return _json(value)
+    inner = (
+        [_lines(item, depth - 1) for item in value]
+        if isinstance(value, list)
+        else [f"{_json(name)}: {_lines(item, depth - 1)}" for name, item in value.items()]
+    )
+    opened, closed = "[]" if isinstance(value, list) else "{}"
+    return f"{opened}\n " + ",\n ".join(inner) + f"\n{closed}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _unusable(path: Path, why: str) -> MedbookError:

@@ -25,7 +25,9 @@ from medbook.training import TrainingLog
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-VERSIONS = ("torch", "numpy", "monai", "scipy")
+VERSIONS = (  # of what computes, or judges what was computed
+    "torch", "numpy", "scipy", "monai", "torchmetrics", "scikit-image", "scikit-learn",
+)  # fmt: skip
 SEEDED_RTOL = 0.02  # repeats on one machine are equal; another CPU rounds differently
 DEPENDS_ON = ("nothing", "train", "validation", "test")
 
@@ -221,9 +223,8 @@ class Session:
         claim = known[id]
         effects, interval = _effect(claim, ours, baseline, units)
         verdict = stats.verdict(claim.kind, interval, claim.margin)
-        back = claim.kind == "monotone" and stats.reversal(ours, claim.margin, claim.better)
-        if back and verdict != "opposite":  # a sweep that runs the other way stays that
-            verdict = "not reproduced"
+        if claim.kind == "monotone":
+            verdict = stats.verdict_of_sweep(ours, claim.margin, claim.better)
         tested = profiles.PROFILES.index(self.profile) >= profiles.PROFILES.index(claim.profile)
         used = self.datasets.get(claim.data)
         self.claims[id] = {
@@ -233,7 +234,7 @@ class Session:
             "data": used.kind if used else "none",
             "seeds_needed": stats.seeds_needed(effects, claim.kind, claim.margin, units)
             if verdict == "inconclusive" else None,
-        }  # fmt: skip
+        } | _evidence(claim, effects, ours, units)  # fmt: skip
         return str(self.claims[id]["verdict"])
 
     def arms_table(self) -> Table:
@@ -310,6 +311,18 @@ def _effect(
     else:
         effects = stats.paired_effect(ours, baseline, claim.better)
     return effects, stats.paired_interval(effects, units)
+
+
+def _evidence(
+    claim: Claim, effects: stats.Array, ours: ArrayLike, units: ArrayLike | None
+) -> dict[str, Any]:
+    """What the verdict rests on beside the effects: the whole sweep, or the error over units."""
+    if claim.kind == "monotone":
+        return {"sweep": np.asarray(ours, dtype=float).tolist()}
+    if claim.kind == "exact" or units is None:
+        return {}
+    cases = stats.cluster_bootstrap(effects.mean(0), units)
+    return {"cases": {"low": cases.low, "high": cases.high, "n": cases.n}}
 
 
 def _claim_row(claim: Claim, measured: dict[str, Any]) -> list[Any]:

@@ -169,7 +169,19 @@ def paired_interval(
         )
     if units is None:
         return over_seeds
-    return _add(over_seeds, cluster_bootstrap(e.mean(0), units, strata))
+    return combined(over_seeds, cluster_bootstrap(e.mean(0), units, strata))
+
+
+def combined(seeds: Interval, cases: Interval) -> Interval:
+    """Two independent errors of one mean, added side by side.
+
+    >>> combined(Interval(0.0, -3.0, 3.0, 5), Interval(0.0, -4.0, 4.0, 90))
+    Interval(mean=0.0, low=-5.0, high=5.0, n=5)
+    """
+    mean, low, high, n = seeds
+    below = math.hypot(mean - low, mean - cases.low)
+    above = math.hypot(high - mean, cases.high - mean)
+    return Interval(mean, mean - below, mean + above, n)
 
 
 def verdict(kind: str, interval: Interval, margin: float) -> str:
@@ -233,6 +245,17 @@ def reversal(sweep: ArrayLike, margin: float, better: str = "higher") -> bool:
     return any(t_interval(step).high < -margin for step in steps)
 
 
+def verdict_of_sweep(sweep: ArrayLike, margin: float, better: str = "higher") -> str:
+    """The verdict on a monotone claim: that of the whole change, unless a step runs back.
+
+    >>> verdict_of_sweep([[0.9, 0.2, 0.5], [0.8, 0.2, 0.6]], margin=0.05, better="lower")
+    'inconclusive'
+    """
+    found = verdict("monotone", t_interval(trend(sweep, better)), margin)
+    back = reversal(sweep, margin, better)  # a sweep that runs the other way stays "opposite"
+    return "not reproduced" if back and found != "opposite" else found
+
+
 def seeds_needed(
     effects: ArrayLike,
     kind: str,
@@ -266,7 +289,7 @@ def seeds_needed(
     for n in range(max(len(x) + 1, 2 if spread else SIGN_TEST_N), MAX_SEEDS + 1):
         half = _t_quantile(0.5 + LEVEL / 2, n - 1) * spread / math.sqrt(n)
         seeds = Interval(mean, mean - half, mean + half, n)
-        if verdict(kind, _add(seeds, cases), margin) != "inconclusive":
+        if verdict(kind, combined(seeds, cases), margin) != "inconclusive":
             return n
     return None
 
@@ -363,14 +386,6 @@ def _finite(values: ArrayLike) -> Array:
     if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
         raise MedbookError(f"expected a non-empty 1-D array of finite numbers, got shape {x.shape}")
     return x
-
-
-def _add(seeds: Interval, cases: Interval) -> Interval:
-    """Two independent errors of one mean, added side by side."""
-    mean, low, high, n = seeds
-    below = math.hypot(mean - low, mean - cases.low)
-    above = math.hypot(high - mean, cases.high - mean)
-    return Interval(mean, mean - below, mean + above, n)
 
 
 def _spread(x: Array) -> tuple[float, float]:

@@ -89,7 +89,7 @@ while Path("{wait}").exists():
 
 # %%
 results = {{
-    "schema": 1, "chapter": "{id}", "profile": profile, "seed": seed, "environment": {{}},
+    "schema": 2, "chapter": "{id}", "profile": profile, "seed": seed, "environment": {{}},
     "seconds": 0.1, "peak_mib": 1, "device_mib": 0, "data": [], "arms": [], "metrics": {metrics},
     "claims": [], "modules": [],
 }}

@@ -9,7 +9,7 @@ from scipy.stats import ttest_1samp
 
 from medbook import results
 from medbook._book.checks.compare import compare, compare_metric
-from medbook._book.checks.sound import unsound
+from medbook._book.checks.sound import EARLIER, unsound
 from medbook._book.checks.verify import leaking
 from medbook.claims import chapter_claims
 
@@ -86,7 +86,7 @@ def test_metrics_of_one_side_only_are_named() -> None:
 # --- soundness of a stored file, without running anything
 
 STORED = {
-    "schema": 1, "chapter": "one", "profile": "laptop", "seed": 0, "environment": {},
+    "schema": 2, "chapter": "one", "profile": "laptop", "seed": 0, "environment": {},
     "metrics": {
         "acc": {"values": [0.8, 0.9, 0.7], "unit": "", "mean": 0.8, "low": None, "high": None,
                 "kind": "seeded", "rtol": 0.02, "on": "test"},
@@ -158,14 +158,33 @@ def test_what_does_not_follow_is_named(
     assert any(problem.startswith(f"{RESULTS}: {message}") for problem in problems(book, stored))
 
 
-def test_a_wider_interval_over_units_is_sound_but_decides_the_verdict(
-    book: Book, stored: dict
-) -> None:
+def test_an_interval_follows_from_seeds_and_cases_together(book: Book, stored: dict) -> None:
     claim = stored["claims"][0]
-    claim["low"], claim["high"] = -0.2, 1.0
+    seeds = claim["high"] - 0.4
+    claim["cases"] = {"low": 0.1, "high": 0.8, "n": 90}  # half widths 0.3 and 0.4 around 0.4
+    assert "does not follow from effects" in problems(book, stored)[0]
+    claim["low"], claim["high"] = 0.4 - np.hypot(seeds, 0.3), 0.4 + np.hypot(seeds, 0.4)
     assert "should be 'inconclusive'" in problems(book, stored)[0]
     claim["verdict"] = "inconclusive"
     assert problems(book, stored) == []
+    claim["high"] += 1e-6  # wider than it should be
+    assert "does not follow from effects" in problems(book, stored)[0]
+    claim["cases"] |= {"low": None, "high": None}  # a single unit bounds nothing
+    claim["low"] = claim["high"] = None
+    assert problems(book, stored) == []
+
+
+def test_an_interval_of_an_earlier_run_is_at_least_that_over_seeds(
+    book: Book, stored: dict
+) -> None:
+    claim = stored["claims"][0]
+    claim |= {"cases": EARLIER, "low": -0.2, "high": 1.0, "verdict": "inconclusive"}
+    assert problems(book, stored) == []
+    claim["low"] = 0.39
+    assert "does not follow from effects" in problems(book, stored)[0]
+    claim["low"] = -0.2
+    del claim["cases"]
+    assert "does not follow from effects" in problems(book, stored)[0]
 
 
 def test_below_its_profile_a_claim_is_not_tested(book: Book, stored: dict) -> None:
@@ -173,12 +192,24 @@ def test_below_its_profile_a_claim_is_not_tested(book: Book, stored: dict) -> No
     assert "should be 'not tested'" in problems(book, stored)[0]
 
 
-@pytest.mark.parametrize(("kind", "ok"), [("monotone", True), ("greater", False)])
-def test_only_a_sweep_may_fail_by_a_reversal(book: Book, stored: dict, kind: str, ok: bool) -> None:
-    book.edit("book/systems.yml", "kind: greater", f"kind: {kind}")
-    stored["claims"][0]["hash"] = claim_hash(book)
-    stored["claims"][0]["verdict"] = "not reproduced"
-    assert (problems(book, stored) == []) is ok
+@pytest.mark.parametrize(
+    ("middle", "verdict"),
+    [([0.2, 0.3, 0.2], "reproduced"), ([-0.8, -0.81, -0.79], "not reproduced")],
+)
+def test_the_verdict_on_a_sweep_follows_from_all_its_points(
+    book: Book, stored: dict, middle: list[float], verdict: str
+) -> None:
+    book.edit("book/systems.yml", "kind: greater", "kind: monotone")
+    claim = stored["claims"][0]
+    claim |= {"hash": claim_hash(book), "verdict": verdict}
+    assert "effects do not follow from the sweep" in problems(book, stored)[0]
+    last = claim["effects"]
+    claim["sweep"] = [[0.0, m, e] for m, e in zip(middle, last, strict=True)]
+    assert problems(book, stored) == []
+    claim["verdict"] = "reproduced" if verdict != "reproduced" else "not reproduced"
+    assert f"should be {verdict!r}" in problems(book, stored)[0]
+    claim["sweep"][0][2] += 0.1
+    assert "effects do not follow from the sweep" in problems(book, stored)[0]
 
 
 def test_an_edited_digit_is_found_by_the_digest_and_named(book: Book, stored: dict) -> None:

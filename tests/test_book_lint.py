@@ -151,7 +151,7 @@ def book(tmp_path):
     notebook = jupytext.reads(CHAPTER, fmt="py:percent")
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell("a card"))
     write(tmp_path / NOTEBOOK, nbformat.writes(notebook))
-    run = {"schema": 1, "seconds": 30, "peak_mib": 1536, "claims": [], "seed": 0}
+    run = {"schema": 2, "seconds": 30, "peak_mib": 1536, "claims": [], "seed": 0}
     results.save(run | {"chapter": "filters", "profile": "smoke"}, tmp_path / SMOKE)
     readme.refresh(Project(tmp_path))
     return Project(tmp_path)

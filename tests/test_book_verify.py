@@ -61,7 +61,7 @@ def test_what_was_published_passes_and_a_second_time_nothing_is_executed(
 def test_one_digit_in_a_stored_result_is_named(published: Book) -> None:
     content = json.loads((published.root / SMOKE).read_text())
     value = content["metrics"]["accuracy"]["values"][0]
-    published.edit(SMOKE, f"    {value},", f"    {value + 0.1},")
+    published.edit(SMOKE, f"[{value},", f"[{value + 0.1},")
     failures = check(published).failures
     assert any(f.startswith(f"{SMOKE}: changed after it was measured") for f in failures)
     assert any(f.startswith(f"{SMOKE}: metrics/accuracy: mean") for f in failures)
@@ -178,7 +178,13 @@ def test_equal_smoke_numbers_keep_a_changed_laptop_result(published: Book) -> No
     assert found == ("checked by smoke", ["medbook/stats.py"])
     assert judge(published.project, chapter, "smoke") == found
     # ... but not if the smoke numbers that belong to it were others
-    rewrite(published, LAPTOP, lambda r: r["smoke"]["metrics"]["images"].update(values=[601.0]))
+    rewrite(published, LAPTOP, lambda r: r.update(smoke="0" * 16))
+    found = judge(published.project, chapter, "laptop")
+    reasons = ["medbook/stats.py", "the smoke numbers stored now are others"]
+    assert found == ("stale", reasons)
+    rewrite(published, SMOKE, lambda r: r.update(agrees=["0" * 16]))  # ... unless these agree
+    assert judge(published.project, chapter, "laptop").name == "checked by smoke"
+    rewrite(published, SMOKE, lambda r: r["metrics"]["images"].update(values=[601.0]))
     found = judge(published.project, chapter, "laptop")
     assert found == ("stale", ["medbook/stats.py", "smoke metrics/images differs"])
 

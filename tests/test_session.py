@@ -185,7 +185,9 @@ def test_below_the_profile_of_the_claim_it_is_not_tested() -> None:
 def test_monotone_needs_the_trend_and_no_step_back() -> None:
     falling = [[0.9, 0.7, 0.4], [0.91, 0.72, 0.41], [0.89, 0.69, 0.42]]
     with_reversal = [[0.9, 0.2, 0.4], [0.91, 0.16, 0.41], [0.89, 0.2, 0.42]]
-    assert start().claim("demo-3", ours=falling) == "reproduced"
+    run = start()
+    assert run.claim("demo-3", ours=falling) == "reproduced"
+    assert run.claims["demo-3"]["sweep"] == falling
     assert (
         stats.verdict("monotone", stats.t_interval(stats.trend(with_reversal, "lower")), 0.05)
         == "reproduced"
@@ -215,6 +217,7 @@ def test_cases_are_redrawn_as_units() -> None:
     assert found == pytest.approx(expected[1:3], abs=1e-4)
     assert run.claims["demo-1"]["effects"] == pytest.approx(ours.mean(1))
     assert run.claims["demo-1"]["n"] == 3
+    assert run.claims["demo-1"]["cases"] == {"low": expected.low, "high": expected.high, "n": 10}
 
 
 @pytest.mark.parametrize(
@@ -285,7 +288,7 @@ def test_finish_writes_strict_json_where_it_is_told(tmp_path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     assert content == results.load(path)
     assert (content["schema"], content["chapter"], content["profile"], content["seed"]) == (
-        1, "demo", "smoke", 0,
+        2, "demo", "smoke", 0,
     )  # fmt: skip
     one_seed = content["metrics"]["accuracy"]
     assert (one_seed["values"], one_seed["low"], one_seed["high"]) == ([0.8], None, None)

@@ -48,16 +48,31 @@ def judge(project: Project, chapter: Chapter, profile: str) -> State:
     return State("stale" if unchecked else "checked by smoke", changed + unchecked)
 
 
-def smoke_snapshot(smoke: Results) -> Results:
-    """What a larger result keeps of the smoke run of the same sources, to be checked by."""
-    return {key: smoke[key] for key in ("seed", "environment", "metrics")}
+def vouched(smoke: Results) -> list[str]:
+    """Digests of the smoke numbers that a smoke result stands for: its own, and what they equal."""
+    return [results.numbers(smoke), *smoke.get("agrees", [])]
+
+
+def agreeing(before: Results | None, smoke: Results) -> list[str]:
+    """Digests of earlier smoke numbers that a new run agrees with, number by number.
+
+    Args:
+        before: the smoke results that are stored, if there are any.
+        smoke: the new run.
+    """
+    if before is None or not all(row.same for row in compare(before | {"claims": []}, smoke)):
+        return []
+    return [digest for digest in vouched(before) if digest != results.numbers(smoke)]
 
 
 def smoke_differences(project: Project, chapter: Chapter, stored: Results) -> list[str]:
     """What keeps a smoke run of today's sources from vouching for stored results."""
-    reference = stored if stored["profile"] == "smoke" else stored.get("smoke")
-    if reference is None:
-        return ["no smoke numbers were stored with it"]
+    try:
+        reference = results.load(project.published(chapter.id, "smoke"))
+    except MedbookError as error:
+        return [f"not checked: {error}"]
+    if stored["profile"] != "smoke" and stored.get("smoke") not in vouched(reference):
+        return ["the smoke numbers stored now are others"]
     plan = make_plan(project, "smoke", reference["seed"])
     if outdated(plan, chapter):
         return [f"not checked: run `medbook run {chapter.id} --profile smoke`"]

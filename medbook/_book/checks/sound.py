@@ -14,6 +14,7 @@ from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 from medbook.results import Results
 
+EARLIER = "interval from an earlier run"  # error over cases, or sweep, that it did not store
 TOLERANCE = 1e-9  # relative; the file holds every digit, only the order of sums may differ
 
 
@@ -76,26 +77,61 @@ def _claims(stored: Results, known: dict[str, claims.Claim]) -> Iterator[str]:
 
 
 def _claim(stored: dict[str, Any], claim: claims.Claim, profile: str) -> Iterator[str]:
-    effects = stored["effects"]
-    over_seeds = stats.t_interval(effects)
-    low, high = _number(stored["low"], "low"), _number(stored["high"], "high")
-    if not _close(stored["effect"], over_seeds.mean):
+    """Effect, interval and verdict follow from the effects, the sweep and the error over cases."""
+    found = derived(stored, claim)
+    if not _close(stored["effect"], found.mean):
         yield f"effect {stored['effect']} does not follow from effects"
-    if stored["n"] != len(effects):
+    if stored["n"] != found.n:
         yield f"n {stored['n']} is not the number of effects"
-    if claim.kind == "exact":
-        over_seeds = over_seeds._replace(low=effects[0], high=effects[0])
-    wider = high - low > over_seeds.width and low <= stored["effect"] <= high  # over units
-    if not wider and not (_close(low, over_seeds.low) and _close(high, over_seeds.high)):
+    low, high = _number(stored["low"], "low"), _number(stored["high"], "high")
+    if stored.get("cases") == EARLIER:  # all that can be said of it
+        sound = low <= found.low and found.high <= high
+    else:
+        sound = _close(low, found.low) and _close(high, found.high)
+    if not sound:
         yield f"interval [{stored['low']}, {stored['high']}] does not follow from effects"
-    interval = stats.Interval(stored["effect"], low, high, stored["n"])
-    expected = {stats.verdict(claim.kind, interval, claim.margin)}
-    if claim.kind == "monotone" and expected != {"opposite"}:
-        expected |= {"not reproduced"}  # a reversal on the way
+    if claim.kind == "monotone" and not _same_trend(stored, claim):
+        yield "effects do not follow from the sweep"
+        return
+    expected = _verdicts(stored, claim, found._replace(low=low, high=high))
     if PROFILES.index(profile) < PROFILES.index(claim.profile):
-        expected = {"not tested"}
+        expected = ("not tested",)
     if stored["verdict"] not in expected:
-        yield f"verdict {stored['verdict']!r} should be {' or '.join(sorted(expected))!r}"
+        yield f"verdict {stored['verdict']!r} should be {' or '.join(map(repr, expected))}"
+
+
+def derived(stored: dict[str, Any], claim: claims.Claim) -> stats.Interval:
+    """The interval that a claim's stored effects, and its error over cases, give."""
+    effects = stored["effects"]
+    if claim.kind == "exact":
+        return stats.Interval(effects[0], effects[0], effects[0], len(effects))
+    over_seeds, cases = stats.t_interval(effects), stored.get("cases", EARLIER)
+    if cases == EARLIER:
+        return over_seeds
+    ends = (_number(cases[end], end) for end in ("low", "high"))
+    return stats.combined(over_seeds, stats.Interval(over_seeds.mean, *ends, cases["n"]))
+
+
+def _same_trend(stored: dict[str, Any], claim: claims.Claim) -> bool:
+    if stored.get("sweep") == EARLIER:
+        return True
+    try:
+        found = stats.trend(stored.get("sweep", ()), claim.better)
+    except MedbookError:  # no sweep, or none of a monotone claim
+        return False
+    return len(found) == stored["n"] and all(map(_close, found, stored["effects"]))
+
+
+def _verdicts(
+    stored: dict[str, Any], claim: claims.Claim, interval: stats.Interval
+) -> tuple[str, ...]:
+    """The verdict that follows; two where a step back on an unknown way would change it."""
+    found = stats.verdict(claim.kind, interval, claim.margin)
+    if claim.kind != "monotone":
+        return (found,)
+    if stored["sweep"] != EARLIER:
+        return (stats.verdict_of_sweep(stored["sweep"], claim.margin, claim.better),)
+    return (found,) if found == "opposite" else (found, "not reproduced")
 
 
 def _notebook(project: Project, chapter: Chapter, stored: Results) -> Iterator[str]:

@@ -15,7 +15,7 @@ from medbook._book.notebooks.frame import bare, surround, text_of
 from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project, read_notebook
 from medbook._book.remote import find_remote
 from medbook._book.runs.plan import Plan, load_run, make_plan, mark, outdated
-from medbook._book.state import judge, smoke_snapshot
+from medbook._book.state import agreeing, judge
 from medbook.errors import MedbookError
 
 WIDGETS = "application/vnd.jupyter.widget"
@@ -69,7 +69,9 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
     measured, executed = _up_to_date(plan, chapter)
     if plan.profile != "smoke":
         smoke, _ = _up_to_date(make_plan(project, "smoke"), chapter)
-        measured["smoke"] = smoke_snapshot(smoke)
+        measured["smoke"] = results.numbers(smoke)
+    else:
+        measured["agrees"] = agreeing(_stored(project, chapter, "smoke"), measured)
     measured["digest"] = results.digest(measured)
     published = project.notebook(chapter.id)
     results_file = project.published(chapter.id, plan.profile)
@@ -85,6 +87,13 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
         return [results_file]
     results.save(measured, results_file)
     return [results_file, _write(project, chapter, notebook)]
+
+
+def _stored(project: Project, chapter: Chapter, profile: str) -> results.Results | None:
+    try:
+        return results.load(project.published(chapter.id, profile))
+    except MedbookError:  # missing or damaged: nothing to go by
+        return None
 
 
 def _refresh(plan: Plan, chapter: Chapter) -> Path:
