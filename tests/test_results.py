@@ -13,7 +13,7 @@ from medbook import results
 from medbook.errors import MedbookError
 
 SAMPLE = {
-    "schema": 1,
+    "schema": 2,
     "chapter": "démo",
     "metrics": {"a": {"values": [0.1, 2.0], "low": -math.inf, "high": math.inf}},
     "claims": [{"id": "x-1", "effect": math.nan}],
@@ -55,15 +55,40 @@ def test_one_changed_digit_is_noticed(tmp_path: Path) -> None:
         results.load(path)
 
 
+def test_a_changed_number_is_a_changed_line() -> None:
+    metrics = {name: {"values": [0.5], "unit": ""} for name in "ab"}
+    trials = {"train": {"definitions": {"fit": "0a"}, "keys": ["1b"], "seconds": [2.0]}}
+    lists = {"claims": [{"id": "x"}], "data": []}
+    before = {"schema": 2, "metrics": metrics, "trials": trials, **lists}
+    after = before | {"metrics": metrics | {"b": {"values": [0.6], "unit": ""}}}
+    texts = [results.text_of(run) for run in (before, after)]
+    assert [strict(text) for text in texts] == [before, after]
+    old, new = (set(text.splitlines()) for text in texts)
+    assert old - new == {' "b": {"values": [0.5], "unit": ""}'}
+    assert ' "definitions": {"fit": "0a"},' in old
+    assert ' {"id": "x"}' in old and '"data": []' in old
+
+
+def test_times_are_no_numbers_of_a_run() -> None:
+    run = {"seed": 0, "metrics": {"a": {"values": [0.5], "unit": ""}}}
+
+    def plus(value: float, unit: str) -> results.Results:
+        return run | {"metrics": run["metrics"] | {"b": {"values": [value], "unit": unit}}}
+
+    assert results.numbers(plus(1.0, "s")) == results.numbers(plus(2.0, "ms"))
+    assert results.numbers(plus(1.0, "mm")) != results.numbers(plus(2.0, "mm"))
+    assert results.numbers(run) != results.numbers(run | {"seed": 1})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "no such results file"),
         ("{", "not valid JSON"),
         ("", "not valid JSON"),
-        ("[]", "not a results file of schema 1"),
-        ('{"schema": 2}', "not a results file of schema 1"),
-        ('{"schema": 1}', "digest differs"),
+        ("[]", "not a results file of schema 2"),
+        ('{"schema": 9}', "not a results file of schema 2"),
+        ('{"schema": 2}', "digest differs"),
     ],
 )
 def test_what_is_no_results_file_is_refused(

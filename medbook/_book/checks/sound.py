@@ -108,8 +108,8 @@ def derived(stored: dict[str, Any], claim: claims.Claim) -> stats.Interval:
     over_seeds, cases = stats.t_interval(effects), stored.get("cases", EARLIER)
     if cases == EARLIER:
         return over_seeds
-    ends = (_number(cases[end], end) for end in ("low", "high"))
-    return stats.combined(over_seeds, stats.Interval(over_seeds.mean, *ends, cases["n"]))
+    low, high = _number(cases["low"], "low"), _number(cases["high"], "high")
+    return stats.combined(over_seeds, stats.Interval(over_seeds.mean, low, high, cases["n"]))
 
 
 def _same_trend(stored: dict[str, Any], claim: claims.Claim) -> bool:

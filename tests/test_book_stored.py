@@ -1,0 +1,40 @@
+"""The results that the book stores: nothing of what was measured is lost or changed in silence."""
+
+import pytest
+
+from medbook import results
+from medbook._book.project import find_project
+
+# Digests of all measured values; at laptop of effects, intervals and verdicts, too. A new run that
+# measures other numbers changes its line here, and nothing else does.
+MEASURED = {
+    "diffusion.laptop": "91bd85b3953ee79f",
+    "diffusion.smoke": "1bd23fd779d7fdfc",
+    "image_similarity.laptop": "4075ce8ac3da31b3",
+    "image_similarity.smoke": "f7f8ebc96d23a1c8",
+    "image_text_pretraining.laptop": "ecd59ee172472911",
+    "image_text_pretraining.smoke": "b59a75c54467e29b",
+    "mri_reconstruction.laptop": "df8c84b60494fce8",
+    "mri_reconstruction.smoke": "43bf9cd09d785c72",
+    "sparse_view_ct.laptop": "8ed9abe5e694d8ba",
+    "sparse_view_ct.smoke": "561b0c9be8c301e5",
+    "structured_sparsity.laptop": "7f5dfba62e3d4446",
+    "structured_sparsity.smoke": "8e79482fa8ecec4d",
+    "unlearnable_examples.laptop": "f0b0c8d7db89b472",
+    "unlearnable_examples.smoke": "5daee3b84acc4585",
+}
+DECIDED = ("id", "hash", "verdict", "effect", "low", "high", "n", "effects")
+
+
+def measured(run: results.Results) -> str:
+    numbers = results.numbers(run)
+    if run["profile"] == "smoke":
+        return numbers
+    claims = [[claim[part] for part in DECIDED] for claim in run["claims"]]
+    return results.digest({"numbers": numbers, "claims": claims})
+
+
+@pytest.mark.parametrize("name", sorted(MEASURED))
+def test_stored_numbers_are_those_that_were_measured(name: str) -> None:
+    run = results.load(find_project().results / f"{name}.json")
+    assert measured(run) == MEASURED[name]
