@@ -7,6 +7,8 @@ from types import ModuleType
 from medbook.errors import MedbookError
 from medbook.paths import content_root
 
+PREFIX = "medbook_chapter_"  # of the names of the modules
+
 
 def load(chapter: str) -> ModuleType:
     """A module with what the cells tagged `define` of a chapter define.
@@ -21,11 +23,12 @@ def load(chapter: str) -> ModuleType:
     'medbook_chapter_unlearnable_examples'
     """
     path = find(chapter)
-    name = f"medbook_chapter_{chapter}"
+    name = PREFIX + chapter
     module = ModuleType(name, f"Definitions of {path.name}.")
     module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses and pickling look their module up here
     source = defining_source(path.read_text(encoding="utf-8"))
+    module.__dict__["__source__"] = source  # of what is executed now, whatever becomes of the file
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except Exception as error:
