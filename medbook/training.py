@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +14,12 @@ from tqdm.auto import tqdm
 
 from medbook.errors import MedbookError
 from medbook.kernel import live
+from medbook.memory_order import arrange
 
 CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the GPU
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Loss = Callable[[Any, Tensor], Tensor]
-Parts = dict[str, Any]  # what has a state: network, optimiser, schedule
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,6 @@ def fit(
     augment: Augment | None = None,
     loss: Loss = F.cross_entropy,
     clip: float | None = None,
-    checkpoint: Path | None = None,
 ) -> TrainingLog:
     """Train a network in place.
 
@@ -80,7 +78,6 @@ def fit(
         augment: maps a float batch and a generator to a batch of the same shape.
         loss: maps network output and labels to a scalar.
         clip: gradients of a larger norm are shortened to it; left out, none is.
-        checkpoint: file that an interrupted call goes on from; removed at the end.
 
     Raises:
         MedbookError: a loss that is not finite, or arguments that do not fit.
@@ -97,24 +94,17 @@ def fit(
             f"{tuple(images.shape)}, {len(labels)} labels, {steps} steps"
         )
     start, device = time.perf_counter(), images.device
-    network.to(device).train()
-    if images.ndim == 4:  # faster convolutions in 2D
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    arrange(network, images).train()
     update = _optimizer(network, optimizer, lr, weight_decay)
     rate = _schedule(update, schedule, lr, steps)
     order = torch.Generator().manual_seed(seed)  # on the CPU: the same on every device
     noise = torch.Generator(device).manual_seed(seed)
-    parts: Parts = {"network": network, "update": update, "rate": rate}
-    setup = repr(
-        (len(images), steps, seed, batch_size, optimizer, lr, weight_decay, schedule, clip)
-    )
-    losses = _resume(checkpoint, setup, parts, noise)
+    losses: list[Tensor] = []
     batches = _batches(len(images), batch_size, steps, order).to(device)
-    bar = tqdm(total=steps, initial=len(losses), desc="training", disable=not live(), leave=False)
+    bar = tqdm(total=steps, desc="training", disable=not live(), leave=False)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        for step in range(len(losses), steps):
-            torch.manual_seed(seed + step)  # of dropout: the same after a resume, too
-            index = batches[step]
+        for step, index in enumerate(batches):
+            torch.manual_seed(seed + step)  # of dropout
             batch = _unit_range(images[index])
             if augment is not None:
                 batch = augment(batch, noise)
@@ -130,11 +120,7 @@ def fit(
             bar.update()
             if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
                 _refuse_nan(losses[-CHECK_EVERY:], step + 1)
-                if step + 1 < steps:
-                    _save(checkpoint, setup, parts, noise, losses)
     bar.close()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return TrainingLog(
         losses=tuple(torch.stack([v.float().cpu() for v in losses]).tolist()),
         n_train=len(images),
@@ -211,33 +197,6 @@ def _batches(n: int, size: int, steps: int, generator: torch.Generator) -> Tenso
     epochs = math.ceil(steps * size / n)
     order = torch.cat([torch.randperm(n, generator=generator) for _ in range(epochs)])
     return order[: steps * size].view(steps, size)
-
-
-def _save(
-    file: Path | None, setup: str, parts: Parts, noise: torch.Generator, losses: list[Tensor]
-) -> None:
-    """Store everything that an interrupted training needs to go on as if nothing had happened."""
-    if file is None:
-        return
-    content = {name: part.state_dict() for name, part in parts.items()}
-    content |= {"setup": setup, "noise": noise.get_state(), "losses": torch.stack(losses).cpu()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".part")
-    torch.save(content, temporary)
-    temporary.replace(file)
-
-
-def _resume(file: Path | None, setup: str, parts: Parts, noise: torch.Generator) -> list[Tensor]:
-    """Put back what `_save` stored; the losses of the steps that are already done."""
-    if file is None or not file.exists():
-        return []
-    content = torch.load(file, weights_only=True)
-    if content["setup"] != setup:
-        raise MedbookError(f"{file} is of another training: delete it or name another checkpoint")
-    for name, part in parts.items():
-        part.load_state_dict(content[name])
-    noise.set_state(content["noise"])
-    return list(content["losses"].to(noise.device))
 
 
 def _has_bf16(device: torch.device) -> bool:

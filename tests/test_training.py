@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,20 +82,6 @@ def test_fit_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     train()
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
-    def stop(batch: Tensor, generator: torch.Generator) -> Tensor:
-        stop.calls += 1  # type: ignore[attr-defined]
-        if stop.calls > 60:  # type: ignore[attr-defined]
-            raise KeyboardInterrupt
-        return batch
-
-    stop.calls = 0  # type: ignore[attr-defined]
-    with pytest.raises(KeyboardInterrupt):
-        train(steps=80, augment=stop, checkpoint=tmp_path / "half")
-    with pytest.raises(MedbookError, match="another training"):
-        train(steps=80, lr=0.123, checkpoint=tmp_path / "half")
 
 
 def test_the_order_depends_on_seed_number_and_batch_size_alone() -> None:
@@ -203,71 +188,16 @@ def test_another_loss_and_labels_of_another_shape() -> None:
     assert all(math.isfinite(value) for value in log.losses)
 
 
-# ---------------------------------------------------------------- interruption
-
-
-class Interrupted(Exception):
-    """Stands for a kernel that is killed."""
-
-
-def stop_after(steps: int) -> training.Augment:
-    """Add noise, and break off in a later step."""
-    done = 0
-
-    def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-        nonlocal done
-        if done == steps:
-            raise Interrupted
-        done += 1
-        return jitter(batch, generator)
-
-    return augment
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_resuming_gives_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, optimizer: str
-) -> None:
-    monkeypatch.setattr(training, "CHECK_EVERY", 4)
-    options = {"steps": 13, "schedule": schedule, "optimizer": optimizer}
-    whole = train(augment=jitter, **options)
-    file = tmp_path / "new" / "state.pt"
-    with pytest.raises(Interrupted):
-        train(augment=stop_after(6), checkpoint=file, **options)
-    assert file.exists()
-    seen = Seen()
-    with pytest.raises(Interrupted):  # interrupted once more, with another fresh network
-        train(small_network(seed=9), augment=stop_after(5), checkpoint=file, **options)
-    resumed = train(small_network(seed=8), augment=jitter, checkpoint=file, **options)
-    assert (resumed.weights, resumed.losses) == (whole.weights, whole.losses)
-    assert not file.exists(), "a finished training leaves no checkpoint"
-    assert list(file.parent.iterdir()) == []
-    train(augment=seen, checkpoint=file, **options)
-    assert len(seen.batches) == 13, "the next training starts anew"
-
-
-def test_without_a_checkpoint_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "CHECK_EVERY", 2)
-    monkeypatch.chdir(tmp_path)
-    train()
-    assert list(tmp_path.iterdir()) == []
-
-
 # ---------------------------------------------------------------- refusals
 
 
 @pytest.mark.parametrize("steps", [3, 60])
-def test_a_loss_that_is_not_finite_stops_the_training(steps: int, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_training(steps: int) -> None:
     def explode(batch: Tensor, generator: torch.Generator) -> Tensor:
         return batch * math.nan
 
-    file = tmp_path / "state.pt"
     with pytest.raises(MedbookError, match=rf"not finite.*step {min(steps, 50)}: lower lr"):
-        train(steps=steps, augment=explode, checkpoint=file)
-    assert not file.exists(), "spoilt weights are not kept"
+        train(steps=steps, augment=explode)
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,7 @@ def synthetic(x: Tensor, y: Tensor, *, rho: float, seed: int, grid: int = 4) -> 
 
 # %% tags=["define"]
 from monai.networks.nets import Classifier, ResNet, ViT
+from medbook.memory_order import arrange
 
 class Transformer(nn.Module):
     """MONAI's vision transformer, returning the class scores alone."""
@@ -286,7 +287,7 @@ def make_network(
                 n_input_channels=c, num_classes=classes,
                 conv1_t_size=3, conv1_t_stride=1, no_max_pool=True,
             )
-    return network.to(x.device, memory_format=torch.channels_last)
+    return arrange(network, x)
 
 # %% [markdown]
 # ## The experiment
