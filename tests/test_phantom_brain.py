@@ -10,11 +10,11 @@ import torch
 from scipy.integrate import quad
 
 from medbook.errors import MedbookError
-from medbook.phantom.brain import Brain
-from medbook.phantom.fourier import fourier
-from medbook.phantom.heads import brain_like
-from medbook.phantom.shapes import Boxes, Ellipsoids
-from medbook.phantom.waves import PlaneWaves, multiplied
+from medbook.phantom.shapes.convex import Boxes, Ellipsoids
+from medbook.phantom.shapes.fourier import fourier
+from medbook.phantom.slices.brain import Brain
+from medbook.phantom.slices.heads import brain_like
+from medbook.phantom.slices.waves import PlaneWaves, multiplied
 from medbook.physics.mri.fourier import fft2c, ifft2c
 from medbook.physics.mri.loops import head_coils
 
@@ -118,7 +118,7 @@ def test_dtype_follows_the_shapes_and_many_frequencies_are_cut_in_pieces(monkeyp
     single = fourier(shapes.to(torch.float32), k)
     assert single.dtype == torch.complex64 and F.dtype == torch.complex128
     torch.testing.assert_close(single, F.to(torch.complex64), rtol=1e-4, atol=2e-2)
-    monkeypatch.setattr("medbook.phantom.fourier.CHUNK", 30)
+    monkeypatch.setattr("medbook.phantom.shapes.fourier.CHUNK", 30)
     torch.testing.assert_close(fourier(shapes, k), F)
 
 

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from medbook.errors import MedbookError
 from medbook.phantom import Boxes, Ellipsoids, Intersection
-from medbook.phantom.painted import Painted
+from medbook.phantom.shapes.painted import Painted
 from medbook.phantom.thorax import View
 from medbook.phantom.thorax.splat import splat
 
@@ -114,7 +114,7 @@ def test_a_shape_painted_twice_counts_once_whichever_value_is_last():
 def test_many_rays_are_cut_in_pieces(mixed, monkeypatch):
     values, rays = torch.ones(2, 1, 8), lines(50)
     whole = mixed.integrals(*rays, values)
-    monkeypatch.setattr("medbook.phantom.painted.EVENTS", 100)
+    monkeypatch.setattr("medbook.phantom.shapes.painted.EVENTS", 100)
     torch.testing.assert_close(mixed.integrals(*rays, values), whole)
 
 

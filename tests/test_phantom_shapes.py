@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from medbook.errors import MedbookError
-from medbook.phantom import Boxes, Ellipsoids, Intersection, Sum, base
+from medbook.phantom import Boxes, Ellipsoids, Intersection, Sum
+from medbook.phantom.shapes import base
 
 KINDS = [Ellipsoids, Boxes]
 f64 = torch.float64

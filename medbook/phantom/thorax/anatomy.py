@@ -7,8 +7,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from medbook.phantom.painted import Painted
-from medbook.phantom.shapes import Ellipsoids
+from medbook.phantom.shapes.convex import Ellipsoids
+from medbook.phantom.shapes.painted import Painted
 from medbook.phantom.thorax import bones, organs
 from medbook.phantom.thorax.devices import devices
 from medbook.phantom.thorax.factors import Factors, Pose, Table

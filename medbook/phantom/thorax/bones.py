@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from medbook.phantom.shapes import Boxes, Ellipsoids
+from medbook.phantom.shapes.convex import Boxes, Ellipsoids
 from medbook.phantom.thorax.frame import HUGE, SIDES, Frame, Numbers, joined
 
 RIBS = 12

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from medbook.phantom.shapes import Ellipsoids
+from medbook.phantom.shapes.convex import Ellipsoids
 from medbook.phantom.thorax.findings import Findings, slots
 from medbook.phantom.thorax.frame import AWAY, Frame
 

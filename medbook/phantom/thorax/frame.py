@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from medbook.phantom.shapes import Boxes, Ellipsoids
+from medbook.phantom.shapes.convex import Boxes, Ellipsoids
 from medbook.phantom.thorax.factors import Factors, Pose, Table
 
 Shape = TypeVar("Shape", Boxes, Ellipsoids)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from medbook.phantom.base import Convex
-from medbook.phantom.shapes import Boxes, Ellipsoids, Intersection
+from medbook.phantom.shapes.base import Convex
+from medbook.phantom.shapes.convex import Boxes, Ellipsoids, Intersection
 from medbook.phantom.thorax.findings import SLOTS, Findings, slots
 from medbook.phantom.thorax.frame import AWAY, HUGE, Frame, Numbers
 from medbook.phantom.thorax.materials import AIR, MUSCLE, WATER

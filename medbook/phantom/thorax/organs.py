@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from medbook.phantom.base import Convex
-from medbook.phantom.shapes import Ellipsoids, Intersection
+from medbook.phantom.shapes.base import Convex
+from medbook.phantom.shapes.convex import Ellipsoids, Intersection
 from medbook.phantom.thorax.frame import HUGE, SIDES, Frame, Numbers
 from medbook.phantom.thorax.materials import AIR, BLOOD, FAT, LIVER, MUSCLE
 

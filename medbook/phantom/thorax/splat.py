@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from medbook.phantom.shapes import Ellipsoids
+from medbook.phantom.shapes.convex import Ellipsoids
 from medbook.phantom.thorax.views import View
 
 SMALLEST = 4  # px, side of the smallest window; the next one is twice as wide

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from medbook.phantom.shapes import Ellipsoids
+from medbook.phantom.shapes.convex import Ellipsoids
 from medbook.phantom.thorax.frame import SIDES, Frame, joined
 from medbook.phantom.thorax.materials import BLOOD
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.base import Convex
+from medbook.phantom.shapes.base import Convex
 
 MOST = 52  # shapes: the set of those that a point lies in is one float64 without rounding
 EVENTS = 2**19  # in memory at a time

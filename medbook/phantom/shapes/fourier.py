@@ -7,8 +7,8 @@ from scipy.special import j1
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.base import CHUNK, Phantom
-from medbook.phantom.shapes import Ellipsoids
+from medbook.phantom.shapes.base import CHUNK, Phantom
+from medbook.phantom.shapes.convex import Ellipsoids
 
 
 def fourier(shapes: Phantom, k: Tensor) -> Tensor:

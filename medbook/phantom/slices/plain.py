@@ -3,9 +3,9 @@
 import torch
 
 from medbook.errors import MedbookError
-from medbook.phantom.base import Sum
 from medbook.phantom.draw import Draw
-from medbook.phantom.shapes import Boxes, Ellipsoids
+from medbook.phantom.shapes.base import Sum
+from medbook.phantom.shapes.convex import Boxes, Ellipsoids
 from medbook.physics.ct.measure import MU_WATER
 
 MOST = 4  # shapes of a kind in an object

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.base import Convex, Sum
 from medbook.phantom.draw import Draw
-from medbook.phantom.lungs import lungs
-from medbook.phantom.patient import UNITS, Numbers, Patient
-from medbook.phantom.shapes import Ellipsoids, Intersection
+from medbook.phantom.shapes.base import Convex, Sum
+from medbook.phantom.shapes.convex import Ellipsoids, Intersection
+from medbook.phantom.slices.lungs import lungs
+from medbook.phantom.slices.patient import UNITS, Numbers, Patient
 
 SIDES = (-1, 1)  # the patient's right is at x < 0
 TABLE = 500.0  # mm: radius of the table's arc

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from medbook.phantom.draw import Draw
-from medbook.phantom.shapes import Boxes, Ellipsoids
+from medbook.phantom.shapes.convex import Boxes, Ellipsoids
 from medbook.physics.ct.measure import MU_WATER
 
 Numbers = float | Tensor  # one for all, (n, 1) for each patient, or (n, k) for k shapes of each

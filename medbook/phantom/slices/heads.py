@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.brain import Brain
 from medbook.phantom.draw import Draw
-from medbook.phantom.shapes import Ellipsoids
-from medbook.phantom.waves import PlaneWaves
+from medbook.phantom.shapes.convex import Ellipsoids
+from medbook.phantom.slices.brain import Brain
+from medbook.phantom.slices.waves import PlaneWaves
 
 SIDES = (-1, 1)  # the patient's right is at x < 0
 TISSUES = "fat", "bone", "marrow", "fluid", "grey", "white"

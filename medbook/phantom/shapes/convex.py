@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.base import Convex, Span
+from medbook.phantom.shapes.base import Convex, Span
 
 FAR = 1e9  # mm: beyond every object
 

@@ -6,8 +6,8 @@ An object is (shapes + texture within the brain) times a smooth phase:
 
 where anatomy, lesions and tissue are sums of ellipses, and phase and texture short sums of plane
 waves. So its k-space needs no grid, and reconstructing from it commits no inverse crime. The
-frame is that of `medbook.phantom.base`, x to the right, y up, in mm. The origin is the centre of
-pixel (size // 2, size // 2), as `medbook.physics.mri` has it, whatever the size.
+frame is that of `medbook.phantom.shapes.base`, x to the right, y up, in mm. The origin is the
+centre of pixel (size // 2, size // 2), as `medbook.physics.mri` has it, whatever the size.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.base import Phantom
-from medbook.phantom.fourier import fourier
-from medbook.phantom.shapes import Ellipsoids
-from medbook.phantom.waves import PlaneWaves, multiplied
+from medbook.phantom.shapes.base import Phantom
+from medbook.phantom.shapes.convex import Ellipsoids
+from medbook.phantom.shapes.fourier import fourier
+from medbook.phantom.slices.waves import PlaneWaves, multiplied
 from medbook.physics.mri.fourier import ifft2c
 from medbook.physics.mri.loops import Coils
 
@@ -125,7 +125,7 @@ class Brain:
     def to(self, *where: Any) -> Self:
         """Move to another device, or to another dtype of results: float32 or float64.
 
-        >>> from medbook.phantom.heads import brain_like
+        >>> from medbook.phantom.slices.heads import brain_like
         >>> brain_like(2, torch.Generator()).to(torch.float64).kspace(16).dtype
         torch.complex128
         """

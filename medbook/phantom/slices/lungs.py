@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from medbook.phantom.base import Convex
-from medbook.phantom.patient import UNITS, Patient
-from medbook.phantom.shapes import Ellipsoids, Intersection
+from medbook.phantom.shapes.base import Convex
+from medbook.phantom.shapes.convex import Ellipsoids, Intersection
+from medbook.phantom.slices.patient import UNITS, Patient
 
 VESSELS = 100  # tried in each lung; about half of them find room
 

@@ -1,0 +1,1 @@
+"""Convex shapes with closed forms: line integrals, pixel means, Fourier transforms, painting."""

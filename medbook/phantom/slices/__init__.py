@@ -1,0 +1,1 @@
+"""Planar phantoms: plain shapes, axial chests and heads, drawn at random."""
