@@ -1,7 +1,7 @@
-"""`medbook run`, `verify` and `site` in one process: torch is imported once, not three times.
+"""`medbook verify`, which runs what is not up to date, and `site` in one process.
 
 A chapter that fails or a number that is off does not keep the site from being rendered: its status
-page shows just that. The exit code is the worst of the three.
+page shows just that. The exit code is the worse of the two.
 """
 
 import sys
@@ -9,9 +9,8 @@ import sys
 from medbook._book.cli import INTERRUPTED, main
 
 profile, *chapters = sys.argv[1:]
-chosen = [*chapters, "--profile", profile]
 worst = 0
-for arguments in (["run", *chosen], ["verify", *chosen], ["site"]):
+for arguments in (["verify", *chapters, "--profile", profile], ["site"]):
     sys.argv[1:] = arguments
     try:
         main()

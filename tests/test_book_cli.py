@@ -99,6 +99,11 @@ def test_run_tells_what_it_did_and_fails_with_the_chapter(call, book: Book, monk
 def test_verify_and_publish_and_status_of_a_published_book(call, published: Book) -> None:
     code, out, err = call("verify")
     assert (code, err) == (0, "") and "verified: clean" in out
+    assert out.splitlines()[0] == "clean: up to date, numbers equal 4 of 4"
+    assert "| metrics/images |" not in out
+    row = "| metrics/images | 600 | 600 | equal |"
+    assert row in (published.root / "_build/verify/clean.smoke.md").read_text()
+    assert row in call("verify", "--verbose")[1]
     code, out, _ = call("publish", "clean", "--profile", "laptop")
     assert code == 0 and "wrote book/results/clean.laptop.json" in out
     assert "reproduced" in (published.root / "README.md").read_text()

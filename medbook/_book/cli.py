@@ -3,6 +3,7 @@
 import errno
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,9 +84,7 @@ def run(
     )
     for outcome in outcomes:
         console.print(f"{outcome.name}: {outcome.state}")
-        for dataset in outcome.twins:
-            note = f"{outcome.name}: twin of {dataset} in place of the real images"
-            console.print(f"[yellow]note:[/] {note} (`medbook status` tells why)", soft_wrap=True)
+        _note(outcome.notes)
     _exit_if([str(outcome.failure) for outcome in outcomes if outcome.failure])
 
 
@@ -97,6 +96,9 @@ def verify(
     notebooks: Annotated[
         Literal["changed", "all"], typer.Option(help="Which published ones to execute again.")
     ] = "changed",
+    verbose: Annotated[
+        bool, typer.Option(help="Print every number; _build/verify has them in any case.")
+    ] = False,
 ) -> None:
     """Check the stored results: sound, the same here, notebooks still run, no leaks."""
     from medbook._book.checks import verify as checks
@@ -104,10 +106,10 @@ def verify(
     project = find_project()
     selected = project.select(chapters or [])
     report = checks.verify(
-        project, selected, resolve(profile), console, leaks=leaks, notebooks=notebooks
-    )
-    for note in report.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+        project, selected, resolve(profile), console,
+        leaks=leaks, notebooks=notebooks, verbose=verbose,
+    )  # fmt: skip
+    _note(report.notes)
     _exit_if(report.failures)
     console.print(f"[green]verified:[/] {', '.join(chapter.id for chapter in selected)}")
 
@@ -187,6 +189,11 @@ def get(
     [found] = project.select([chapter])
     for line in taking.get(project, found, to or Path(chapter), student=student):
         console.print(line, soft_wrap=True, markup=False)
+
+
+def _note(notes: Iterable[str]) -> None:
+    for note in notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
 def _exit_if(problems: list[str]) -> None:

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from medbook import results
 from medbook._book import keys
 from medbook._book.checks.cells import Which, check_cells
-from medbook._book.checks.compare import compare
+from medbook._book.checks.compare import Row, compare
+from medbook._book.checks.report import differing, incomparable, summary, whole_table, write
 from medbook._book.checks.sound import despite_digest, unsound
 from medbook._book.project import SMOKE_BUDGET, Chapter, Project
-from medbook._book.runs.execute import run
+from medbook._book.runs.execute import Outcome, run
 from medbook._book.runs.plan import Plan, make_plan
 from medbook._book.state import judge
 from medbook.profiles import PROFILES
@@ -39,6 +38,7 @@ def verify(
     *,
     leaks: bool,
     notebooks: Which = "changed",
+    verbose: bool = False,
 ) -> Report:
     """All checks of some chapters; what is needed and not up to date is run.
 
@@ -46,9 +46,10 @@ def verify(
         project: the checkout.
         chapters: which ones.
         profile: whose stored numbers are compared with this machine's.
-        console: shows progress and the table of numbers.
+        console: shows progress, and for each chapter how many numbers are equal.
         leaks: also look whether anything but test metrics depends on the test labels.
         notebooks: which of the committed ones are executed again, see `check_cells`.
+        verbose: print every number, too; in any case `_build/verify` keeps them.
     """
     report = Report()
     for chapter in chapters:
@@ -58,7 +59,7 @@ def verify(
         if profile not in {"smoke", *stored}:
             where = project.published(chapter.id, profile).relative_to(project.root)
             report.notes.append(f"{where.as_posix()}: nothing stored, nothing to compare with")
-    check_numbers(project, chapters, profile, console, report)
+    check_numbers(project, chapters, profile, console, report, verbose=verbose)
     for cells in check_cells(project, chapters, notebooks, console):
         report.failures += cells.failures
     if leaks:
@@ -74,22 +75,28 @@ def check_numbers(
     profile: str,
     console: Console,
     report: Report,
+    *,
+    verbose: bool = False,
 ) -> None:
-    """This machine's numbers against the stored ones, with a table of both."""
+    """This machine's numbers against the stored ones: a line a chapter, and what differs."""
     by_seed: dict[int, list[Chapter]] = {}
     stored = {c.id: despite_digest(project.published(c.id, profile)) for c in chapters}
     for chapter in chapters:
         by_seed.setdefault(stored[chapter.id].get("seed", 0), []).append(chapter)
-    table = Table("number", "stored", "here", "verdict", title=f"Numbers at profile {profile}")
     for seed, group in by_seed.items():
         plan = make_plan(project, profile, seed)
-        for chapter in _run_those(plan, group, console, report):
-            here = results.load(plan.results(chapter))
-            report.failures += over_budget(chapter, here)
-            if stored[chapter.id]:
-                _compare(project, chapter, stored[chapter.id], here, table, report)
-    if table.rows:
-        console.print(table)
+        for outcome in _run(plan, group, console, report):
+            chapter = outcome.chapter
+            found = outcome.state
+            if not outcome.failure:
+                here = results.load(plan.results(chapter))
+                report.failures += over_budget(chapter, here)
+                report.notes += outcome.notes
+                rows = _compare(project, chapter, stored[chapter.id], here, report)
+                found += f", {summary(rows)}" if rows else ", no number is stored"
+                if verbose and rows:
+                    console.print(whole_table(rows), soft_wrap=True, markup=False)
+            console.print(f"{chapter.id}: {found}", soft_wrap=True, markup=False)
 
 
 def over_budget(chapter: Chapter, run: Results) -> list[str]:
@@ -150,27 +157,31 @@ def _run_those(
     plan: Plan, chapters: Sequence[Chapter], console: Console, report: Report
 ) -> list[Chapter]:
     """Run what is not up to date; the chapters that have results now."""
+    return [o.chapter for o in _run(plan, chapters, console, report) if not o.failure]
+
+
+def _run(
+    plan: Plan, chapters: Sequence[Chapter], console: Console, report: Report
+) -> list[Outcome]:
     outcomes = run([plan], chapters, console)
     failed = [str(o.failure) for o in outcomes if o.failure]
     report.failures += [text for text in failed if text not in report.failures]
-    return [o.chapter for o in outcomes if not o.failure]
+    return outcomes
 
 
 def _compare(
-    project: Project, chapter: Chapter, stored: Results, here: Results, table: Table, report: Report
-) -> None:
-    path = project.published(chapter.id, stored["profile"]).relative_to(project.root).as_posix()
-    for row in compare(stored, here):
-        table.add_row(f"{chapter.id} {row.name}", _text(row.stored), _text(row.here), row.verdict)
-        message = f"{path}: {row.name}: {_text(row.stored)} stored, {_text(row.here)} here: "
-        if not row.comparable:
-            report.notes.append(message + row.verdict)
-        elif not row.same:
-            report.failures.append(message + row.verdict)
-
-
-def _text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    project: Project, chapter: Chapter, stored: Results, here: Results, report: Report
+) -> list[Row]:
+    """Every number, stored and here; what differs goes into the report, all of them into a file."""
+    if not stored:
+        return []
+    rows = compare(stored, here)
+    path = project.published(chapter.id, stored["profile"])
+    name = path.relative_to(project.root).as_posix()
+    report.failures += differing(name, rows)
+    report.notes += incomparable(name, rows)
+    write(rows, project.build / "verify" / f"{path.stem}.md")
+    return rows
 
 
 def _unsteady(project: Project, chapter: Chapter, console: Console, report: Report) -> bool:

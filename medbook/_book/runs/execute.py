@@ -40,12 +40,17 @@ class Outcome:
         return _name(self.plan, self.chapter)
 
     @property
-    def twins(self) -> list[str]:
-        """Data sets that were replaced by their twin where the profile asks for real images."""
+    def notes(self) -> list[str]:
+        """What to say of data sets that their twin replaced where the profile asks for images."""
         if self.failure or self.plan.profile == "smoke":
             return []
         used = results.load(self.plan.results(self.chapter))["data"]
-        return [dataset["name"] for dataset in used if dataset["kind"] == "twin"]
+        return [
+            f"{self.name}: twin of {dataset['name']} in place of the real images "
+            "(`medbook status` tells why)"
+            for dataset in used
+            if dataset["kind"] == "twin"
+        ]
 
 
 def run(
