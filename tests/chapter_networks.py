@@ -110,11 +110,11 @@ def diffusion(book: ModuleType, profile: str) -> dict[str, Build]:
 
 def sparse_view_ct(book: ModuleType, profile: str) -> dict[str, Build]:
     size, views, sizes = constants(book, profile, "SIZE", "VIEWS", "SIZES")
-    bins = book.scan(size, views).bins
+    bins, all_arms = book.scan(size, views).bins, book.all_arms()
 
     def build(arm: str, n: int) -> Trained:
-        network, loss = book.make_network(arm, sizes, 0)
-        given = book.ARMS[arm][1]
+        given, loss = all_arms[arm].given, all_arms[arm].loss
+        network = book.make_network(all_arms[arm].build, sizes, 0)
         x = images(n, 2 if given == "teacher" else 1, size, size)
         if given == "y":
             x = images(n, 1, views, bins)

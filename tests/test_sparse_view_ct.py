@@ -2,10 +2,12 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from chapter_edits import changed_by
 from scipy.fft import dctn
 from skimage import metrics
 from torch import nn
@@ -16,8 +18,10 @@ from medbook.physics.ct import MU_WATER, Projector
 from medbook.solvers import sgp, smooth_tv_objective
 
 book = chapter.load("sparse_view_ct")
+ARMS = book.all_arms()
 
 SIZE = 32
+CPU = torch.device("cpu")
 SMALL = book.Sizes(widths=(4, 8, 8), small=4, latent=4, blocks=(1, 1), queue=4, steps=2, batch=2)
 
 
@@ -27,12 +31,16 @@ def numbers(*shape, seed=0, dtype=torch.float32):
 
 @pytest.fixture(scope="module")
 def drawn():
-    return book.draw_slices((8, SIZE, (24, 48, 192), 0, "cpu"))
+    return book.draw_slices(book.Block(8, SIZE, (24, 48, 192), 0, CPU))
+
+
+def measurement(images, *clean, iterations=60):
+    return book.Measurement(images, clean, 1e5, 0.01, iterations, 1)
 
 
 @pytest.fixture(scope="module")
 def study(drawn):
-    return book.prepare((*drawn, 1e5, 0.01, 60, 1))
+    return book.prepare(measurement(drawn.images, *drawn.data))
 
 
 # --- scanner and data -----------------------------------------------------------------------------
@@ -74,23 +82,30 @@ def test_a_bin_is_the_mean_over_its_width():
 
 
 def test_each_scan_of_a_slice_has_its_own_noise(drawn):
-    images, (y, *_) = drawn
-    study = book.prepare((images, [y, y], 1e5, 0.01, 25, 1))
-    assert not torch.equal(*study["teacher"].chunk(2, 1))
+    y = drawn.data[0]
+    first, second = book.noise_of(measurement(drawn.images, y, y))
+    assert not torch.equal(first, second) and not torch.equal(first, y)
 
 
 def test_drawings_depend_on_their_seed_alone(drawn):
-    images, data = book.draw_slices((8, SIZE, (24, 48, 192), 0, "cpu"))
-    assert torch.equal(images, drawn[0]) and all(map(torch.equal, data, drawn[1]))
-    assert not torch.equal(book.draw_slices((8, SIZE, (24,), 1, "cpu"))[0], images)
+    images, data = book.draw_slices(book.Block(8, SIZE, (24, 48, 192), 0, CPU))
+    assert torch.equal(images, drawn.images) and all(map(torch.equal, data, drawn.data))
+    assert not torch.equal(book.draw_slices(book.Block(8, SIZE, (24,), 1, CPU)).images, images)
     assert [y.shape for y in data] == [(8, 1, v, 48) for v in (24, 48, 192)]
     assert images.min() >= 0 and 0.5 < images.amax() < 2  # what GloReDi's decoder can give
     assert torch.equal(data[1][:, :, ::2], data[0])  # the same scanner with fewer views
 
 
+def test_blocks_of_drawings_join_in_order(drawn):
+    half = [book.Drawn(drawn.images[k], tuple(y[k] for y in drawn.data))
+            for k in (slice(3), slice(3, None))]  # fmt: skip
+    both = book.together(half)
+    assert torch.equal(both.images, drawn.images) and all(map(torch.equal, both.data, drawn.data))
+
+
 @pytest.mark.parametrize("window", book.WINDOWS)
 def test_psnr_and_ssim_are_those_of_scikit_image_in_the_window(drawn, window):
-    truth = drawn[0][:2]
+    truth = drawn.images[:2]
     x = (truth + 0.05 * numbers(*truth.shape)).clamp(min=0)
     centre, width = book.WINDOWS[window]
     a, b = ((1000 * (z - 1) - centre) / width + 0.5 for z in (x.double(), truth.double()))
@@ -107,22 +122,23 @@ def test_psnr_and_ssim_are_those_of_scikit_image_in_the_window(drawn, window):
 
 
 def test_iterates_and_limit_are_of_one_noisy_measurement(study, drawn):
-    K = book.operator(study["y"])
-    path = sgp(K, study["y"], 0.01, iterations=60, keep=book.EARLY)
-    assert torch.equal(path.x, study["limit"])
-    assert all(torch.equal(path.kept[k], study[f"SGP {k}"]) for k in book.EARLY)
-    f = [smooth_tv_objective(K, study[k], study["y"], 0.01) for k in ("SGP 5", "limit", "truth")]
+    K = book.operator(study.y)
+    path = sgp(K, study.y, 0.01, iterations=60, keep=book.EARLY)
+    assert torch.equal(path.x, study.limit)
+    assert all(torch.equal(path.kept[k], getattr(study, f"sgp_{k}")) for k in book.EARLY)
+    f = [smooth_tv_objective(K, x, study.y, 0.01)
+         for x in (study.sgp_5, study.limit, study.truth)]  # fmt: skip
     assert (f[1] < f[0]).all() and (f[1] < f[2]).all()  # noise lets the limit fit better than truth
-    assert not torch.equal(study["y"], drawn[1][0])
+    assert not torch.equal(study.y, drawn.data[0])
 
 
 def test_rising_learns_the_limit_and_not_the_truth(study):
-    blank = torch.zeros_like(study["truth"])
-    flat = {"SGP 5": study["SGP 5"], "truth": blank + 0.9, "limit": blank + 0.3}
+    blank = torch.zeros_like(study.truth)
+    flat = study._replace(truth=blank + 0.9, limit=blank + 0.3)
     sizes = book.replace(SMALL, steps=80, batch=4)
     for arm, target in (("RISING", 0.3), ("RISING, target truth", 0.9)):
-        job = book.job_of(arm, 0, 1e-2, flat, {"test": flat}, sizes)
-        found = book.trial(job)[1]["test"].mean().item()
+        job = book.job_of(ARMS[arm], 0, 1e-2, flat, {"test": flat}, sizes)
+        found = book.trial(job).images["test"].mean().item()
         assert found == pytest.approx(target, abs=0.2), arm
 
 
@@ -139,7 +155,7 @@ def test_risings_image_is_not_negative_and_its_last_layer_cannot_die():
 
 
 def test_an_untrained_pd_unet_returns_fbp(study):
-    y, fbp = study["y"], book.operator(study["y"]).fbp(study["y"], "hann")
+    y, fbp = study.y, book.operator(study.y).fbp(study.y, "hann")
     zero, one = (book.PrimalDual((4, 8), 4, gain=gain).eval() for gain in (0.0, 1.0))
     torch.testing.assert_close(zero(y), fbp)
     assert (one(y) - fbp).abs().mean() > 1e-3
@@ -155,7 +171,7 @@ def test_pd_unet_is_equation_5(study, dual, views):
         nn.init.normal_(w)
     geometry = book.scan(SIZE, views)
     K = Projector(geometry, MU_WATER)
-    y = K.A(study["truth"][:2].double())
+    y = K.A(study.truth[:2].double())
     expected = []
     for item in y[:, None]:  # one item at a time, in NumPy's notation
         mu, sigma = item.mean(), item.std()
@@ -220,12 +236,13 @@ def test_the_first_quarter_is_local():
 
 def gloredi(**options):
     torch.manual_seed(0)
-    network = book.GloReDi(4, (1, 1), **{"distil": 0.1, "contrast": 0.1, "queue": 4, **options})
+    options = {"layer": book.FFC, "distil": 0.1, "contrast": 0.1, "queue": 4, **options}
+    network = book.GloReDi(4, (1, 1), **options)
     return network.train()
 
 
 def pair_of(study):
-    return study["teacher"][:4]
+    return study.teacher[:4]
 
 
 def test_teacher_and_student_share_no_memory(study):
@@ -234,7 +251,7 @@ def test_teacher_and_student_share_no_memory(study):
     theirs = {p.data_ptr() for p in (*network.E_t.parameters(), *network.D_t.parameters())}
     assert not ours & theirs
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
-    book.gloredi_loss(network(pair_of(study)), study["truth"][:4]).backward()
+    book.gloredi_loss(network(pair_of(study)), study.truth[:4]).backward()
     optimizer.step()
     weights = [next(e.parameters()) for e in (network.E_s, network.E_t)]
     assert not torch.allclose(*weights, atol=1e-5)
@@ -275,18 +292,18 @@ def test_the_teachers_decoder_is_the_students_before_each_step(study):
 
 
 def test_teachers_see_what_their_names_say(study):
-    fbp = study["fbp"]
-    assert all(torch.equal(study[k][:, :1], fbp) for k in ("same views", "teacher", "all views"))
-    assert torch.equal(study["same views"][:, 1:], fbp)
-    teachers = (study[k][:, 1:] for k in ("same views", "teacher", "all views"))
-    error = [(x - study["truth"]).norm() for x in teachers]
+    fbp = study.fbp
+    pairs = [getattr(study, name) for name in book.TEACHERS]
+    assert all(torch.equal(pair[:, :1], fbp) for pair in pairs)
+    assert torch.equal(study.same_views[:, 1:], fbp)
+    error = [(pair[:, 1:] - study.truth).norm() for pair in pairs]
     assert error[0] > 1.1 * error[1] > 1.1 * error[2]
 
 
 def test_a_teacher_is_not_needed_to_reconstruct(study):
     network = gloredi().eval()
-    torch.testing.assert_close(network(study["fbp"]), network(study["teacher"]))
-    assert isinstance(network(study["fbp"]), torch.Tensor)
+    torch.testing.assert_close(network(study.fbp), network(study.teacher))
+    assert isinstance(network(study.fbp), torch.Tensor)
     assert gloredi(distil=0.0, contrast=0.0).E_t is None
 
 
@@ -335,7 +352,7 @@ def test_the_contrastive_loss_falls_where_teacher_and_student_agree():
 
 def test_the_contrastive_term_waits_for_its_queue(study):
     network = gloredi(distil=0.0, queue=6)
-    found = [float(torch.as_tensor(network(study["teacher"][:2])[2]).detach()) for _ in range(5)]
+    found = [float(torch.as_tensor(network(study.teacher[:2])[2]).detach()) for _ in range(5)]
     assert found[:3] == [0, 0, 0] and found[3] > 0 and found[4] > 0  # 0, 2, 4, 6 old students
     assert len(network.queue) == 8 and not network.queue[0].requires_grad
 
@@ -343,36 +360,41 @@ def test_the_contrastive_term_waits_for_its_queue(study):
 # --- the experiment -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arm", book.ARMS)
-def test_every_arm_trains_from_what_its_entry_says_and_nothing_else(study, arm):
-    design, given, target, _ = book.ARMS[arm]
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_trains_from_what_its_entry_says_and_nothing_else(study, name):
+    arm = ARMS[name]
     job = book.job_of(arm, 3, 1e-3, study, {"test": study}, SMALL)
-    assert set(job[3]) == {given, target}
-    assert not torch.equal(job[4]["test"], study["truth"])
+    assert job.given is getattr(study, arm.given) and job.target is getattr(study, arm.target)
+    assert not torch.equal(job.tests["test"], study.truth)
     log, images = book.trial(job)
     assert log.n_train == 6 and log.steps == 2  # four fifths of eight
-    assert images["test"].shape == study["truth"].shape and images["test"].isfinite().all()
-    assert design in book.ARMS and book.ARMS[design][0] == design
+    assert images["test"].shape == study.truth.shape and images["test"].isfinite().all()
+    assert ARMS[arm.design].design == arm.design
     again = book.trial(copy.deepcopy(job))
-    assert again[0].weights == log.weights and torch.equal(again[1]["test"], images["test"])
+    assert again.log.weights == log.weights and torch.equal(again.images["test"], images["test"])
 
 
 def test_arms_of_the_comparisons_differ_in_one_thing_only():
     def same(a, b):
-        return [x == y for x, y in zip(book.ARMS[a], book.ARMS[b], strict=True)]
+        pairs = zip(entry(ARMS[a]), entry(ARMS[b]), strict=True)
+        return [x == y for x, y in pairs]
+
+    def entry(arm):
+        options = arm.build.keywords if isinstance(arm.build, partial) else {}
+        return arm.design, arm.given, arm.target, options
 
     assert same("RISING", "RISING, target truth") == [True, True, False, True]
     assert same("RISING", "RISING, from FBP") == [True, False, True, True]
     assert same("GloReDi", "GloReDi, same-view teacher") == [True, False, True, True]
     assert same("GloReDi", "GloReDi, no contrast") == [True, True, True, False]
     assert same("PD-UNet", "PD-UNet, no dual step") == [True, True, True, False]
-    assert book.ARMS["RISING"][1:3] == ("SGP 5", "limit")
-    assert book.ARMS["GloReDi"][1] == "teacher"
+    assert (ARMS["RISING"].given, ARMS["RISING"].target) == ("sgp_5", "limit")
+    assert ARMS["GloReDi"].given == "teacher"
 
 
 def test_arms_of_one_seed_start_from_the_same_weights():
     first, second, other = (
-        book.make_network(arm, SMALL, seed)[0].state_dict()
+        book.make_network(ARMS[arm].build, SMALL, seed).state_dict()
         for arm, seed in (("RISING", 0), ("U-Net on FBP", 0), ("RISING", 1))
     )
     assert all(torch.equal(first[k], second[k]) for k in first)
@@ -380,9 +402,30 @@ def test_arms_of_one_seed_start_from_the_same_weights():
 
 
 def test_a_rate_without_a_finite_loss_has_no_quality(study):
-    jobs = [
-        (*book.job_of("U-Net on FBP", 0, lr, study, {"asked": study}, SMALL), study["truth"])
-        for lr in (1e-3, math.inf)
-    ]
-    good, bad = map(book.rated, jobs)
+    arm = ARMS["U-Net on FBP"]
+    jobs = [book.job_of(arm, 0, lr, study, {"asked": study}, SMALL) for lr in (1e-3, math.inf)]
+    good, bad = (book.rated(book.Try(job, study.truth)) for job in jobs)
     assert good > 5 and bad == 0.0
+
+
+def test_methods_without_learning_get_the_operator_of_their_data(study):
+    methods = {
+        book.by_fbp: "hann", book.by_sirt: 20, partial(book.by_tv, iterations=50): 0.01,
+        partial(book.by_sgp, iterations=60): 0.01,
+    }  # fmt: skip
+    found = [book.solved(book.Solving(m, study.y, setting)) for m, setting in methods.items()]
+    assert torch.equal(found[0], study.fbp) and torch.equal(found[3], study.limit)
+    quality = [float(book.psnr(x, study.truth).mean()) for x in found]
+    assert min(quality[1:]) > quality[0]
+
+
+def test_an_edit_of_one_arm_changes_the_jobs_of_no_other(study):
+    def jobs(book):
+        arms = book.all_arms().items()
+        return {name: book.job_of(arm, 0, 1e-3, study, {}, SMALL) for name, arm in arms}
+
+    fourier = {name for name in ARMS if ARMS[name].design == "FFC"}
+    assert changed_by("sparse_view_ct", jobs, "half = c // 2", "half = c // 4") == fourier
+    assert changed_by("sparse_view_ct", jobs, "gain=1.0)", "gain=2.0)") == {"PD-UNet, gain 1"}
+    dual = {name for name in ARMS if ARMS[name].given == "y"}
+    assert changed_by("sparse_view_ct", jobs, "n, primal = (10, 5)", "n, primal = (9, 5)") == dual
