@@ -15,6 +15,13 @@ from medbook import chapter, profiles, text
 
 SIDE = 28  # of MedMNIST
 VOCABULARY, CLASSES = 90, 6
+BOOKS = {  # for each a function of the same name below
+    name: chapter.load(name)
+    for name in (
+        "unlearnable_examples", "structured_sparsity", "diffusion", "sparse_view_ct",
+        "mri_reconstruction", "image_text_pretraining",
+    )
+}  # fmt: skip
 
 
 class Trained(NamedTuple):
@@ -49,18 +56,10 @@ def _names(node: ast.Assign) -> list[str]:
 
 def networks(profile: str) -> dict[str, Build]:
     """All networks by name: `<chapter>: <network>`."""
-    makers = {
-        "unlearnable_examples": unlearnable_examples,
-        "structured_sparsity": structured_sparsity,
-        "diffusion": diffusion,
-        "sparse_view_ct": sparse_view_ct,
-        "mri_reconstruction": mri_reconstruction,
-        "image_text_pretraining": image_text_pretraining,
-    }
     return {
         f"{name}: {network}": build
-        for name, make in makers.items()
-        for network, build in make(chapter.load(name), profile).items()
+        for name, book in BOOKS.items()
+        for network, build in globals()[name](book, profile).items()
     }
 
 
