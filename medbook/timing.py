@@ -1,7 +1,7 @@
 """How long something takes, measured side by side."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,15 @@ def seconds(*functions: Callable[[], Any], repeats: int = 5) -> NDArray[np.float
     (2, 2)
     """
     return np.array([[_once(f) for f in functions] for _ in range(repeats + 1)])[1:]
+
+
+def race(calls: Mapping[str, Callable[[], Any]]) -> dict[str, NDArray[np.float64]]:
+    """`seconds` of functions by name: (5,) each. For `run.map`, as a trial that is not repeated.
+
+    >>> list(race({"nothing": dict}))
+    ['nothing']
+    """
+    return dict(zip(calls, seconds(*calls.values()).T, strict=True))
 
 
 def _once(function: Callable[[], Any]) -> float:

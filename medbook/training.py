@@ -152,6 +152,27 @@ def predict(network: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor
     return torch.cat(parts).float().cpu()
 
 
+@torch.no_grad()
+def reconstruct(network: nn.Module, given: Tensor, batch_size: int = 32) -> Tensor:
+    """Images of a trained network, on the CPU, computed in float32 throughout.
+
+    Unlike `predict`, which scores classes, it never rounds to bfloat16: a PSNR would show it.
+
+    Args:
+        network: maps (B, ...) to images (B, C, H, W).
+        given: (N, ...) what the network gets, float.
+        batch_size: items at a time.
+
+    Returns:
+        (N, C, H, W) float32.
+
+    >>> reconstruct(nn.Identity(), torch.ones(3, 1, 2, 2), batch_size=2).shape
+    torch.Size([3, 1, 2, 2])
+    """
+    network.eval()
+    return torch.cat([network(batch) for batch in given.split(batch_size)]).float().cpu()
+
+
 def random_shift(pixels: int) -> Augment:
     """Augmentation that moves each image by up to `pixels` along both axes, edges repeated.
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -22,6 +23,7 @@ def changed_by(id: str, jobs: Jobs, old: str, new: str) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
+@lru_cache(maxsize=4)  # the text before is the same for all edits
 def _digests(id: str, jobs: Jobs, source: str) -> dict[str, str]:
     with TemporaryDirectory() as folder, mock.patch.dict(sys.modules):
         file = Path(folder) / f"{id}.py"

@@ -133,16 +133,20 @@ def mri_reconstruction(book: ModuleType, profile: str) -> dict[str, Build]:
         book, profile, "SIZE", "SMALL", "FEW", "WIDTH", "NETS", "widths", "how"
     )
 
+    all_arms = book.all_arms()
+
     def operator(arm: str, n: int) -> Trained:
-        network = book.make_operator(arm, width, nets, 0)
+        network = book.made(partial(all_arms[arm].build, width, nets), 0)
         truth = images(n, 1, small, small)
         return Trained(network, images(n, 2 * coils + 1, small, small), truth, book.ssim_loss)
 
     def radial(arm: str, n: int) -> Trained:
         x = images(n, 1, size, size)
-        network = book.make_radial(arm, widths, size, 0)
-        spokes = size // 4 - size // 16
-        bins = book.scanner_of(size)(images(1, 1, spokes, 1)).geometry.bins
+        pd_unet = partial(book.radial_pd_unet, widths, size)
+        build = pd_unet if arm == "PD-UNet" else partial(book.radial_unet, widths)
+        network = book.made(build, 0)
+        spokes = book.radial_of(size).spokes
+        bins = book.projector_of(size, images(1, 1, spokes, 1)).geometry.bins
         given = images(n, 1, spokes, bins) if arm == "PD-UNet" else x
         return Trained(network, given, x, F.l1_loss)
 

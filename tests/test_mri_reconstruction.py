@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from chapter_edits import changed_by
 from skimage import metrics
 from torch import nn
 
@@ -28,6 +30,7 @@ from medbook.physics.mri import (
 )
 
 book = chapter.load("mri_reconstruction")
+ARMS = book.all_arms()
 SMALL = book.ZeroShot(width=4, depth=1, blocks=2, steps=4, every=2, pairs=3)
 
 
@@ -152,6 +155,10 @@ def test_the_loss_is_equation_4():
     assert book.sample_loss(u, u) == 0
 
 
+def one_scan(scan, how, seed):
+    return book.zero_shot(book.OneScan(book.Sampled(*scan), how, seed))
+
+
 def splits_used(monkeypatch, scan, how):
     """What the network was given and what the loss saw, for each call of zero_shot."""
     y, mask, maps, _ = scan
@@ -170,7 +177,7 @@ def splits_used(monkeypatch, scan, how):
 
     monkeypatch.setattr(book.Unrolled, "forward", recorded)
     monkeypatch.setattr(book, "Cartesian", Spy)
-    book.zero_shot((y[:1], mask, maps, how, 0))
+    one_scan((y[:1], mask, maps), how, 0)
     return given, seen
 
 
@@ -193,33 +200,38 @@ def test_samples_set_aside_train_nothing(scan):
     gamma, rest = book.set_aside(mask, 0.2, generator(7))
     y = y[:1]
     y[..., 12, 12] = 3 * y.abs().max()  # the scale comes from a sample that stays
-    job = (maps, SMALL, 7)
-    plain = book.zero_shot((y, mask, *job))
-    other = book.zero_shot((changed_at(y, gamma), mask, *job))
+    plain = one_scan((y, mask, maps), SMALL, 7)
+    other = one_scan((changed_at(y, gamma), mask, maps), SMALL, 7)
     assert other.log.weights == plain.log.weights and other.log.losses == plain.log.losses
     assert other.held_out != plain.held_out
-    third = book.zero_shot((changed_at(y, rest & (torch.arange(24) % 3 == 0)), mask, *job))
+    trained_on = rest & (torch.arange(24) % 3 == 0)
+    third = one_scan((changed_at(y, trained_on), mask, maps), SMALL, 7)
     assert third.log.weights != plain.log.weights
 
 
 def test_training_stops_where_the_samples_set_aside_say():
     log = book.TrainingLog((1.0,), 1, 1, 1, 0.0, "")
     course = book.Course(log, (0.5, 0.2, 0.2, 0.9), torch.zeros(4, 1, 2, 2))
-    assert course.best == 1
+    assert course.best == 1 and course.stopped is not course.images
+    assert course.stopped.shape == (1, 2, 2)
 
 
 def test_a_course_is_reproducible_and_scales_with_the_data(scan):
     y, mask, maps, _ = scan
-    one, again = (book.zero_shot((y[:1], mask, maps, SMALL, 3)) for _ in range(2))
+    one, again = (one_scan((y[:1], mask, maps), SMALL, 3) for _ in range(2))
     assert one.log.weights == again.log.weights and torch.equal(one.images, again.images)
     assert len(one.held_out) == len(one.images) == SMALL.steps // SMALL.every
-    loud = book.zero_shot((8 * y[:1], mask, maps, SMALL, 3))
+    loud = one_scan((8 * y[:1], mask, maps), SMALL, 3)
     torch.testing.assert_close(loud.images, 8 * one.images, rtol=1e-3, atol=1e-5)
-    other = book.zero_shot((y[:1], mask, maps, replace(SMALL, pairs=1), 3))
+    other = one_scan((y[:1], mask, maps), replace(SMALL, pairs=1), 3)
     assert other.log.n_train == 1 and one.log.n_train == 3
 
 
 # --- NO-MRI ---------------------------------------------------------------------------------------
+
+
+def network_of(arm, width=2, seed=0):
+    return book.made(partial(ARMS[arm].build, width, 3), seed)
 
 
 def hat(t):
@@ -285,8 +297,8 @@ def test_a_disco_convolution_is_its_sum(shape):
 
 
 def test_only_image_operators_follow_the_grid_of_the_image():
-    network = book.make_operator("neural operator", 2, 3, 0)
-    book.on_grid(network, 2.0)
+    network = network_of("neural operator")
+    network.on_grid(2.0)
     sides = {
         name: {layer.basis.shape[-1] for layer in part.modules() if isinstance(layer, book.Disco)}
         for name, part in (("image", network.image), ("kspace", network.kspace))
@@ -312,10 +324,12 @@ def test_packing_loses_nothing(heads):
     torch.testing.assert_close(scale, 7 * book.packed(k, mask)[1])
 
 
-@pytest.mark.parametrize("arm", book.NETWORKS)
+@pytest.mark.parametrize("arm", ARMS)
 def test_the_network_is_equation_6(heads, arm):
-    layer, in_kspace, _ = book.NETWORKS[arm]
-    network = book.make_operator(arm, 2, 3, 5).eval()
+    build = ARMS[arm].build
+    layer = {book.by_disco: book.Disco, book.by_pixels: book.pixels}[build.func]
+    in_kspace = build.keywords["in_kspace"]
+    network = network_of(arm, seed=5).eval()
     with torch.no_grad():
         for k, eta in enumerate(network.eta):
             eta.fill_(0.5 + 0.2 * k)
@@ -334,10 +348,7 @@ def test_the_network_is_equation_6(heads, arm):
 
 
 def test_arms_have_the_same_number_of_weights():
-    counts = {
-        arm: sum(p.numel() for p in book.make_operator(arm, 8, 3, 0).parameters())
-        for arm in book.NETWORKS
-    }
+    counts = {arm: sum(p.numel() for p in network_of(arm, width=8).parameters()) for arm in ARMS}
     assert max(counts.values()) < 1.02 * min(counts.values())
 
 
@@ -371,19 +382,54 @@ def test_training_data_of_one_family_are_of_one_family(heads):
 
 def test_a_trial_is_reproducible_and_frozen_kernels_are_those_of_training(heads):
     some, fine = scans(heads)[0], scans(heads, 32)[0]
-    tests = {"same": (some.packed, 1.0), "fine": (fine.packed, 2.0), "frozen": (fine.packed, 0.0)}
+    tests = {
+        "same": book.Test(some.packed, 1.0), "fine": book.Test(fine.packed, 2.0),
+        "frozen": book.Test(fine.packed, 1.0),
+    }  # fmt: skip
 
     def run(arm):
-        def network():
-            return book.make_operator(arm, 2, 3, 1)
+        build = partial(ARMS[arm].build, 2, 3)
+        loss = book.ssim_loss
+        return book.trial(book.Job(build, loss, some.packed, some.truth, tests, 1, 1e-3, 2))
 
-        return book.trial((network, book.ssim_loss, some.packed, some.truth, tests, 1, 1e-3, 2))
+    one, again = (run("neural operator") for _ in range(2))
+    assert one.log.weights == again.log.weights
+    assert torch.equal(one.images["fine"], again.images["fine"])
+    assert not torch.equal(one.images["fine"], one.images["frozen"])
+    varnet = run("VarNet").images
+    assert torch.equal(varnet["fine"], varnet["frozen"])
 
-    (log, images), (log_again, again) = run("neural operator"), run("neural operator")
-    assert log.weights == log_again.weights and torch.equal(images["fine"], again["fine"])
-    assert not torch.equal(images["fine"], images["frozen"])
-    _, images = run("VarNet")
-    assert torch.equal(images["fine"], images["frozen"])
+
+def test_an_edit_of_one_arm_changes_the_jobs_of_no_other(heads, scan):
+    some = scans(heads)[0]
+
+    def jobs(book):
+        given = some.packed, some.truth, {"test": book.Test(some.packed, 1.0)}, 0, 1e-3, 2
+        found = {
+            name: book.Job(partial(arm.build, 2, 3), book.ssim_loss, *given)
+            for name, arm in book.all_arms().items()
+        }
+        sampled = book.Sampled(*scan[:3])
+        found["ZS-SSL"] = book.OneScan(sampled, book.ZeroShot(4, 1, 2, 4, 2), 0)
+        for method in (book.sense, book.l1_wavelet):
+            found[method.__name__] = book.Rung(method, sampled, 1)
+        radial = {
+            "PD-UNet": partial(book.radial_pd_unet, (4, 8), 32),
+            "gridded": partial(book.radial_unet, (4, 8)),
+        }
+        return found | {n: book.Job(build, book.F.l1_loss, *given) for n, build in radial.items()}
+
+    def changed(old, new):
+        return changed_by("mri_reconstruction", jobs, old, new)
+
+    operators = {name for name in ARMS if "perator" in name}
+    assert changed("RINGS, ANGLES = 3, 8", "RINGS, ANGLES = 3, 6") == operators
+    varnets = {name for name in ARMS if "VarNet" in name}
+    assert changed("(17 / 9) ** 0.5", "(17 / 9) ** 0.4") == varnets
+    assert changed('Wavelets("db4", 3)', 'Wavelets("db4", 2)') == {"l1_wavelet"}
+    assert changed(
+        "2 * widths[-1])\n    return ct.Primal", "widths[-1])\n    return ct.Primal"
+    ) == {"PD-UNet"}
 
 
 # --- radial ---------------------------------------------------------------------------------------
@@ -394,6 +440,13 @@ def test_an_untrained_pd_unet_returns_fbp_of_the_spokes(heads):
     K = scan.projector()
     y = scanned_spokes(image.to(torch.complex64), scan)
     sinogram = scan.sinogram_of(y, K.geometry.bins).real.float()
-    network = book.make_radial("PD-UNet", (4, 8), 32, seed=0).eval()
+    network = book.made(partial(book.radial_pd_unet, (4, 8), 32), 0).eval()
     torch.testing.assert_close(network(sinogram), K.fbp(sinogram, "hann"))
-    assert type(book.make_radial("U-Net", (4, 8), 32, seed=0)).__name__ == "Gaining"
+    assert type(book.radial_unet((4, 8))).__name__ == "Gaining"
+
+
+def test_radial_scans_are_those_of_the_magnitude_on_a_finer_grid(heads):
+    found, real = book.spokes_of(book.Heads(heads, 24)), heads.image(48).abs()
+    torch.testing.assert_close(found.truth, torch.nn.functional.avg_pool2d(real, 2))
+    expected = scanned_spokes(real[2:].to(torch.complex64), book.radial_of(24))
+    torch.testing.assert_close(found.y[2:], expected)

@@ -79,17 +79,28 @@ SIZE, COILS = run.scale(smoke=32, laptop=64, gpu=128), 8  # of the ladder
 SMALL, FEW = run.scale(smoke=16, laptop=32, gpu=64), 4  # of the networks for all masks; they are also tested at twice the size
 STORED = run.scale(smoke=64, laptop=256, gpu=256)
 base = run.seeds(12)
-on = lambda s: torch.Generator(run.device).manual_seed(s)  # noise is drawn on the device, masks and shapes on the CPU
-cpu = lambda s: torch.Generator().manual_seed(s)
+
+def on(s: int) -> torch.Generator:
+    """For noise, which is drawn on the device."""
+    return torch.Generator(run.device).manual_seed(s)
+
+def cpu(s: int) -> torch.Generator:
+    """For masks and shapes, which are drawn on the CPU."""
+    return torch.Generator().manual_seed(s)
 
 SNR = 30.0  # mean signal in the head over the noise of a coil's real or imaginary part
 MASKS = tuple(FAMILIES)
 brain = run.images("mri_brain_slices", size=STORED)
 phase = smooth_phase(brain.n, 3 * STORED // 4, cpu(base[0])).to(run.device)
-fine = lambda magnitude: middle(magnitude, phase.shape[-1]) / brain.value_range[1] * phase  # the rest of a stored slice is empty
+def fine(magnitude: torch.Tensor) -> torch.Tensor:
+    """A complex image of what is not empty of stored slices."""
+    return middle(magnitude, phase.shape[-1]) / brain.value_range[1] * phase
+
 N_TRAIN, N_ASKED, N_TEST = run.scale(smoke=(10, 2, 3), laptop=(600, 16, 24), gpu=(2000, 32, 80))
-draw = lambda n, s: brain_like(n, cpu(s)).to(run.device)
-train_heads, asked_heads, test_heads = draw(N_TRAIN, base[1]), draw(N_ASKED, base[2]), draw(N_TEST, base[3])
+train_heads, asked_heads, test_heads = (
+    brain_like(n, cpu(s)).to(run.device)
+    for n, s in zip((N_TRAIN, N_ASKED, N_TEST), base[1:4], strict=True)
+)
 print(f"{brain.n} brain slices ({brain.kind}), {N_TRAIN} drawn heads to train on, {N_ASKED} to choose settings with, {N_TEST} to test with")
 
 # %% tags=["hide-input"]
@@ -128,8 +139,11 @@ plots.show(
 
 # %% tags=["define"]
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -149,6 +163,28 @@ def l1_wavelet(E, y: Tensor, lam: float, iterations: int = 100) -> Tensor:
     psi, shifts = Wavelets("db4", 3), torch.Generator().manual_seed(0)
     options = {"transform": psi, "iterations": iterations, "norm": 1.0, "shifts": shifts}
     return scale * fista(E, y / scale, lam, **options).x
+
+class Sampled(NamedTuple):
+    """Samples of a scan (B, coils, H, W), where they were taken, and the coils' maps."""
+
+    y: Tensor
+    mask: Tensor
+    maps: Tensor
+
+    @property
+    def E(self) -> Cartesian:
+        return Cartesian(self.mask, self.maps)
+
+class Rung(NamedTuple):
+    """A method, a scan, and the number of iterations or lambda."""
+
+    method: Callable[[Cartesian, Tensor, float], Tensor]
+    scan: Sampled
+    setting: float
+
+def climbed(rung: Rung) -> Tensor:
+    """The image of a rung of the ladder."""
+    return rung.method(rung.scan.E, rung.scan.y, rung.setting)
 
 # %% [markdown]
 # ## Learning from the one scan that there is
@@ -174,9 +210,11 @@ def set_aside(mask: Tensor, share: float, generator) -> tuple[Tensor, Tensor]:
 # by five conjugate gradient steps from zero, with a learned $\mu$ that starts at 0.05; the first $x$ is the same with $\mu=0$.
 
 # %% tags=["define"]
+def dot(u: Tensor, v: Tensor) -> Tensor:
+    return (u.conj() * v).real.sum()
+
 def solve(E, mu: Tensor | float, b: Tensor, steps: int = 5) -> Tensor:
     """(E^H E + mu)^-1 b by conjugate gradients from 0."""
-    dot = lambda u, v: (u.conj() * v).real.sum()
     x, r, p = torch.zeros_like(b), b, b
     rr = dot(r, r)
     for _ in range(steps):
@@ -227,7 +265,7 @@ class Unrolled(nn.Module):
 # %% tags=["define"]
 import time
 
-from medbook.training import TrainingLog, fit, weights_digest
+from medbook.training import TrainingLog, fit, reconstruct, weights_digest
 
 def sample_loss(u: Tensor, v: Tensor) -> Tensor:
     """Eq. 4 on measured samples u and predicted v, real and imaginary parts apart."""
@@ -260,9 +298,21 @@ class Course:
         """The look at which training should have stopped, by the samples set aside."""
         return int(np.argmin(self.held_out))
 
-def zero_shot(job) -> Course:
-    """Train on one scan (y, mask, maps) with some settings and a seed."""
-    y, mask, maps, how, seed = job
+    @property
+    def stopped(self) -> Tensor:
+        """The image at that look: (1, H, W)."""
+        return self.images[self.best]
+
+class OneScan(NamedTuple):
+    """A scan of one slice to train on, and how."""
+
+    scan: Sampled
+    how: ZeroShot
+    seed: int
+
+def zero_shot(job: OneScan) -> Course:
+    """Train on one scan."""
+    (y, mask, maps), how, seed = job
     start, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
     gamma, rest = set_aside(mask.cpu(), 0.2, generator)
     splits = [set_aside(rest, 0.4, generator) for _ in range(how.pairs)]  # (loss, given)
@@ -313,13 +363,15 @@ def zero_shot(job) -> Course:
 RINGS, ANGLES = 3, 8  # radial hats, and hats on a ring
 REACH = 3.0  # radius of a kernel in pixels of training: rings at 1 and 2, 0 at 3
 
+def hat(t: Tensor) -> Tensor:
+    return (1 - t.abs()).clamp(min=0)
+
 def hats(reach: float) -> Tensor:
     """The basis of eq. 5, radius `reach` pixels, each of sum 1: (17, side, side)."""
     n = math.ceil(reach) - 1  # hats are 0 on the rim
     axis = torch.arange(-n, n + 1, dtype=torch.float64)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     r, phi = RINGS / reach * torch.hypot(x, y), torch.atan2(y, x)
-    hat = lambda t: (1 - t.abs()).clamp(min=0)
     basis = [hat(r)]
     for ring in range(1, RINGS):
         for k in range(ANGLES):
@@ -336,15 +388,13 @@ class Disco(nn.Module):
         self.theta = nn.Parameter(torch.randn(b, a, 1 + (RINGS - 1) * ANGLES) / a**0.5)
         self.basis = hats(REACH)
 
+    def follow(self, zoom: float) -> None:
+        """Take a grid that is so many times as dense as that of training."""
+        self.basis = hats(REACH * zoom)
+
     def forward(self, v: Tensor) -> Tensor:
         kernel = torch.einsum("bal,lij->baij", self.theta, self.basis.to(v.device))
         return F.conv2d(v, kernel.to(v.dtype), padding=kernel.shape[-1] // 2)
-
-def on_grid(network: nn.Module, zoom: float) -> None:
-    """Evaluate the image operators of a network on a grid that many times as dense."""
-    for layer in network.image.modules():
-        if isinstance(layer, Disco):
-            layer.basis = hats(REACH * zoom)
 
 def pixels(a: int, b: int) -> nn.Conv2d:
     """The control, the layer of variational networks: its kernel counts in pixels."""
@@ -368,10 +418,16 @@ class NormUNet(nn.Module):
 
     def __init__(self, layer, width: int) -> None:
         super().__init__()
-        bend = lambda a, b: (layer(a, b), nn.InstanceNorm2d(b), nn.LeakyReLU(0.2))
-        block = lambda a, b: nn.Sequential(*bend(a, b), *bend(b, b))
-        larger = lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-        up = lambda a, b: nn.Sequential(larger(), *bend(a, b))
+        def bend(a: int, b: int) -> tuple[nn.Module, ...]:
+            return layer(a, b), nn.InstanceNorm2d(b), nn.LeakyReLU(0.2)
+
+        def block(a: int, b: int) -> nn.Sequential:
+            return nn.Sequential(*bend(a, b), *bend(b, b))
+
+        def up(a: int, b: int) -> nn.Sequential:
+            larger = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            return nn.Sequential(larger, *bend(a, b))
+
         self.unet = UNet(2, 2, (width, 2 * width, 4 * width), block, nn.AvgPool2d(2), up)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -390,6 +446,12 @@ class Operator(nn.Module):
         cascades = nets - in_kspace  # the same number of U-Nets for all
         self.image = nn.ModuleList(NormUNet(layer, width) for _ in range(cascades))
         self.eta = nn.ParameterList(torch.ones(()) for _ in range(cascades))
+
+    def on_grid(self, zoom: float) -> None:
+        """Evaluate the operators on images on a grid that many times as dense."""
+        for layer in self.image.modules():
+            if hasattr(layer, "follow"):
+                layer.follow(zoom)
 
     def forward(self, packed: Tensor) -> Tensor:
         k_0, mask = unpacked(packed)
@@ -441,11 +503,13 @@ def psnr(x: Tensor, truth: Tensor) -> Tensor:
 
 # %% tags=["define"]
 from medbook import chapter
-from medbook.physics.mri import Radial, scanned_spokes
+from medbook.phantom import Brain
+from medbook.physics.ct import Projector
+from medbook.physics.mri import Coils, Radial, scanned_spokes
 
-def scanner_of(n: int):
-    """K for sinograms of n x n images, whatever their number of views."""
-    return lambda y: Radial(n, y.shape[-2], 2 * n).projector()
+def projector_of(size: int, y: Tensor) -> Projector:
+    """K for sinograms of size x size images, whatever their number of views."""
+    return Radial(size, y.shape[-2], 2 * size).projector()
 
 # %% [markdown]
 # How nearly are the two the same? Filtered backprojection of a sinogram made by Fourier transform, against that of one made by drawing lines through the same image:
@@ -475,14 +539,45 @@ print(f"the two images differ by {100 * apart:.1f} %")
 # **Radial.** PD-UNet and a U-Net on the gridded image, magnitude images of drawn heads, an eighth of the spokes, one learning rate, no claim.
 
 # %% tags=["define"]
-NETWORKS = {  # layer, U-Net in k-space, masks of training
-    "neural operator": (Disco, True, "all"),
-    "VarNet": (pixels, False, "all"),
-    "VarNet and k-space": (pixels, True, "all"),
-    "operator, image only": (Disco, False, "all"),
-    "operator, one mask": (Disco, True, "random lines"),
-    "VarNet, one mask": (pixels, False, "random lines"),
-}
+def by_disco(width: int, nets: int, in_kspace: bool) -> Operator:
+    return Operator(Disco, width, nets, in_kspace)
+
+def by_pixels(width: int, nets: int, in_kspace: bool) -> Operator:
+    """With 9 weights a kernel instead of 17 it is wider, not smaller."""
+    return Operator(pixels, round(width * (17 / 9) ** 0.5), nets, in_kspace)
+
+@dataclass(frozen=True)
+class Arm:
+    """A network by its width and its number of U-Nets, and the masks of its training."""
+
+    design: str  # arms of one design share a learning rate
+    build: Callable[[int, int], Operator]
+    masks: str = "all"
+
+def all_arms() -> dict[str, Arm]:
+    """The arms by name; the first of each design has the name of the design."""
+    operator = partial(by_disco, in_kspace=True)
+    varnet = partial(by_pixels, in_kspace=False)
+    on_images, in_both = partial(by_disco, in_kspace=False), partial(by_pixels, in_kspace=True)
+    return {
+        "neural operator": Arm("neural operator", operator),
+        "VarNet": Arm("VarNet", varnet),
+        "VarNet and k-space": Arm("VarNet and k-space", in_both),
+        "operator, image only": Arm("operator, image only", on_images),
+        "operator, one mask": Arm("neural operator", operator, "random lines"),
+        "VarNet, one mask": Arm("VarNet", varnet, "random lines"),
+    }
+
+class Heads(NamedTuple):
+    """Drawn heads, and the grid and the coils of a scan of them."""
+
+    heads: Brain
+    size: int
+    coils: Coils | None = None  # one uniform coil
+
+def seen(job: Heads) -> Tensor:
+    """Their k-space (n, coils, size, size), without noise."""
+    return job.heads.kspace(job.size, job.coils)
 
 @dataclass(frozen=True)
 class Scans:
@@ -501,46 +596,81 @@ def scan_all(full: Tensor, truth: Tensor, plan, snr: float, seed: int) -> Scans:
     x, scale = packed(measured(full, masks, snr, noise), masks.to(full.device))
     return Scans(x, truth.abs() / scale, *(list(part) for part in zip(*plan, strict=True)))
 
-def make_operator(arm: str, width: int, nets: int, seed: int) -> nn.Module:
-    """A new network; with 9 weights a kernel instead of 17 it is wider, not smaller."""
-    layer, in_kspace, _ = NETWORKS[arm]
-    if layer is pixels:
-        width = round(width * (17 / 9) ** 0.5)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Operator(layer, width, nets, in_kspace)
+def radial_of(size: int) -> Radial:
+    """About an eighth of the pi / 2 size spokes that an image would need."""
+    return Radial(size, size // 4 - size // 16, 2 * size)
 
-def make_radial(arm: str, widths: tuple[int, ...], size: int, seed: int) -> nn.Module:
-    """PD-UNet for the spokes of size x size images, or a U-Net, of the chapter on CT."""
+class Spokes(NamedTuple):
+    """Magnitude images (n, 1, size, size), and samples (n, 1, spokes, readout) of them."""
+
+    truth: Tensor
+    y: Tensor
+
+def spokes_of(job: Heads) -> Spokes:
+    """Radial scans of one uniform coil, of magnitude images on a grid twice as fine."""
+    real = job.heads.image(2 * job.size).abs()
+    scan = radial_of(job.size)
+    y = [scanned_spokes(x.to(torch.complex64), scan) for x in real.split(20)]
+    return Spokes(F.avg_pool2d(real, 2), torch.cat(y))
+
+def radial_pd_unet(widths: tuple[int, ...], size: int) -> nn.Module:
+    """PD-UNet of the chapter on CT, for the spokes of size x size images."""
     ct = chapter.load("sparse_view_ct")
+    deeper = (*widths, 2 * widths[-1])
+    return ct.PrimalDual(deeper, 32, scanner=partial(projector_of, size))
+
+def radial_unet(widths: tuple[int, ...]) -> nn.Module:
+    """The U-Net of the chapter on CT."""
+    ct = chapter.load("sparse_view_ct")
+    return ct.Gaining(widths)
+
+class Test(NamedTuple):
+    """What a network gets, and how dense its grid is compared with that of training.
+
+    Without a zoom there is nothing to adapt; 1 keeps the kernels of training.
+    """
+
+    given: Tensor
+    zoom: float | None = None
+
+@dataclass(frozen=True)
+class Job:
+    """Train a network and let it reconstruct tests."""
+
+    build: Callable[[], nn.Module]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    given: Tensor
+    target: Tensor
+    tests: dict[str, Test]
+    seed: int
+    lr: float
+    steps: int
+
+class Outcome(NamedTuple):
+    """What a training gave: its log, and each test's images on the CPU."""
+
+    log: TrainingLog
+    images: dict[str, Tensor]
+
+def made(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A new network, its weights drawn from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if arm == "PD-UNet":
-            deeper = (*widths, 2 * widths[-1])
-            return ct.PrimalDual(deeper, 32, scanner=scanner_of(size))
-        return ct.Gaining(widths)
+        return build()
 
-@torch.no_grad()
-def reconstruct(network: nn.Module, x: Tensor) -> Tensor:
-    """Images of a trained network on the CPU, in float32."""
-    network.eval()
-    return torch.cat([network(batch) for batch in x.split(40)]).float().cpu()
-
-def trial(job) -> tuple[TrainingLog, dict[str, Tensor]]:
-    """(build, loss, x, truth, tests, seed, rate, steps): train, then reconstruct tests.
-
-    A test is (x, zoom); a zoom of 0 leaves the operator as it is on the grid of training.
-    """
-    build, loss, x, truth, tests, seed, lr, steps = job
-    network = build().to(x.device)
-    options = {"schedule": "onecycle", "weight_decay": 0.0, "batch_size": 8, "clip": 1.0}
-    log = fit(network, x, truth, loss=loss, seed=seed, steps=steps, lr=lr, **options)
+def trial(job: Job) -> Outcome:
+    """Train, then reconstruct the tests."""
+    network = made(job.build, job.seed).to(job.given.device)
+    log = fit(
+        network, job.given, job.target, loss=job.loss, seed=job.seed, steps=job.steps,
+        lr=job.lr, batch_size=8, schedule="onecycle", weight_decay=0.0, clip=1.0,
+    )
     found = {}
-    for name, (given, zoom) in tests.items():
-        if isinstance(network, Operator):
-            on_grid(network, zoom or 1.0)
-        found[name] = reconstruct(network, given)
-    return log, found
+    for name, test in job.tests.items():
+        if test.zoom is not None:
+            network.on_grid(test.zoom)
+        found[name] = reconstruct(network, test.given, batch_size=40)
+    return Outcome(log, found)
 
 # %% [markdown]
 # Settings first, on drawn heads with full data; then the scans.
@@ -551,38 +681,76 @@ from medbook.physics.mri import calibrated_maps, complex_noise, noise_sigma, nrm
 RATES_OF = run.scale(smoke=(2, 4, 6), laptop=(2, 3, 4, 6, 8), gpu=(2, 3, 4, 6, 8))  # accelerations
 HIGH = 6
 S = unit_maps(COILS, SIZE).to(run.device)
-def noisy_scan(full: Tensor, R: float, s: int) -> tuple[Tensor, Cartesian]:
-    """Samples on equispaced lines, and E."""
-    mask = random_mask("equispaced lines", (SIZE, SIZE), R, cpu(s))
-    return measured(full, mask, SNR, on(s)), Cartesian(mask.to(run.device), S)
+BLOCK = 40  # heads a job
 
-asked_full = asked_heads.kspace(SIZE, head_coils(COILS))
+def noisy_scan(full: Tensor, R: float, s: int) -> Sampled:
+    """Samples on equispaced lines."""
+    mask = random_mask("equispaced lines", (SIZE, SIZE), R, cpu(s))
+    return Sampled(measured(full, mask, SNR, on(s)), mask.to(run.device), S)
+
+def one_of(scan: Sampled, i: int) -> Sampled:
+    """Slice number i."""
+    return scan._replace(y=scan.y[i : i + 1])
+
+def full_scans(heads: Brain, size: int, coils: Coils) -> Tensor:
+    """Full k-space of drawn heads, block by block."""
+    starts = range(0, len(heads), BLOCK)
+    return torch.cat(run.map(seen, [Heads(heads[k : k + BLOCK], size, coils) for k in starts]))
+
+def error(x: Tensor, truth: Tensor) -> np.ndarray:
+    """Error of the complex image within the head, 0 to 1: (slices,)."""
+    return nrmse(x, truth, head_of(truth)).cpu().numpy()
+
+asked_full = full_scans(asked_heads, SIZE, head_coils(COILS))
 asked_x = seen_fully(asked_full)
-error = lambda x, truth: nrmse(x, truth, head_of(truth)).cpu().numpy()  # 0 to 1, of the complex image
 ITERATIONS = run.scale(smoke=(4, 8), laptop=(3, 6, 12, 25, 50), gpu=(3, 6, 12, 25, 50))
-LAMBDAS = run.scale(smoke=(1e-3, 1e-2), laptop=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2), gpu=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2))
+LAMBDAS = run.scale(
+    smoke=(1e-3, 1e-2), laptop=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    gpu=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+)
 FISTA_STEPS = run.scale(smoke=10, laptop=100, gpu=200)
-LADDER = {"SENSE": (ITERATIONS, sense), "l1-wavelet": (LAMBDAS, lambda E, y, lam: l1_wavelet(E, y, lam, FISTA_STEPS))}
+METHODS = {"SENSE": sense, "l1-wavelet": partial(l1_wavelet, iterations=FISTA_STEPS)}
+GRID = {"SENSE": ITERATIONS, "l1-wavelet": LAMBDAS}
+
+asked_scans = {R: noisy_scan(asked_full, R, base[5]) for R in RATES_OF}
+tries = [(arm, R, value) for R in RATES_OF for arm in METHODS for value in GRID[arm]]
+found = run.map(climbed, [Rung(METHODS[arm], asked_scans[R], v) for arm, R, v in tries])
+reached = {what: error(x, asked_x).mean() for what, x in zip(tries, found, strict=True)}
 chosen: dict[tuple[str, float], float] = {}
 for R in RATES_OF:
-    y, E = noisy_scan(asked_full, R, base[5])
-    for arm, (values, method) in LADDER.items():
-        found = [error(method(E, y, value), asked_x).mean() for value in values]
-        chosen[arm, R] = values[int(np.argmin(found))]
-        run.record(f"choice/{arm}/{R}", found, on="validation")
-        print(f"R = {R}, {arm}: " + ", ".join(f"{value:g}: {q:.3f}" for value, q in zip(values, found, strict=True)), "; chosen:", chosen[arm, R])
+    for arm, values in GRID.items():
+        of_arm = {value: reached[arm, R, value] for value in values}
+        chosen[arm, R] = min(of_arm, key=of_arm.get)
+        run.record(f"choice/{arm}/{R}", list(of_arm.values()), on="validation")
+        listed = ", ".join(f"{value:g}: {q:.3f}" for value, q in of_arm.items())
+        print(f"R = {R}, {arm}: {listed}; chosen: {chosen[arm, R]}")
 
 # %%
-how = ZeroShot(width=run.scale(smoke=4, laptop=32, gpu=64), depth=run.scale(smoke=1, laptop=3, gpu=6), blocks=run.scale(smoke=1, laptop=3, gpu=5), steps=run.scale(smoke=4, laptop=250, gpu=600), every=run.scale(smoke=2, laptop=10, gpu=20))
-WAYS = {"ZS-SSL": {}, "ZS-SSL, one split": {"pairs": 1}, "ZS-SSL, loss on its input": {"same": True}}
-ZS_LEARNING_RATES = run.scale(smoke=(1e-3,), laptop=(5e-4, 1e-3, 3e-3), gpu=(5e-4, 1e-3, 3e-3))
-y, E = noisy_scan(asked_full[:2], HIGH, base[6])
-todo = [(y[i : i + 1], E.mask, S, replace(how, lr=lr), base[6] + i) for lr in ZS_LEARNING_RATES for i in range(len(y))]
-courses = run.map(zero_shot, todo)
-found = [error(torch.stack([c.images[c.best] for c in courses[i : i + len(y)]]).to(asked_x), asked_x[: len(y)]).mean() for i in range(0, len(courses), len(y))]
-how = replace(how, lr=ZS_LEARNING_RATES[int(np.argmin(found))])
-run.record("choice/ZS-SSL", found, on="validation")
-print("ZS-SSL: " + ", ".join(f"{lr:g}: {q:.3f}" for lr, q in zip(ZS_LEARNING_RATES, found, strict=True)), "; chosen:", how.lr)
+how = ZeroShot(
+    width=run.scale(smoke=4, laptop=32, gpu=64), depth=run.scale(smoke=1, laptop=3, gpu=6),
+    blocks=run.scale(smoke=1, laptop=3, gpu=5), steps=run.scale(smoke=4, laptop=250, gpu=600),
+    every=run.scale(smoke=2, laptop=10, gpu=20),
+)
+WAYS = {
+    "ZS-SSL": {}, "ZS-SSL, one split": {"pairs": 1},
+    "ZS-SSL, loss on its input": {"same": True},
+}
+ZS_LEARNING_RATES = run.scale(
+    smoke=(1e-3,), laptop=(5e-4, 1e-3, 3e-3), gpu=(5e-4, 1e-3, 3e-3)
+)
+asked_scan, two = noisy_scan(asked_full[:2], HIGH, base[6]), range(2)
+jobs = {
+    (lr, i): OneScan(one_of(asked_scan, i), replace(how, lr=lr), base[6] + i)
+    for lr in ZS_LEARNING_RATES for i in two
+}
+courses = dict(zip(jobs, run.map(zero_shot, list(jobs.values())), strict=True))
+of_rate = {}
+for lr in ZS_LEARNING_RATES:
+    x = torch.stack([courses[lr, i].stopped for i in two]).to(asked_x)
+    of_rate[lr] = error(x, asked_x[:2]).mean()
+how = replace(how, lr=min(of_rate, key=of_rate.get))
+run.record("choice/ZS-SSL", list(of_rate.values()), on="validation")
+print("ZS-SSL:", ", ".join(f"{lr:g}: {q:.3f}" for lr, q in of_rate.items()), "; chosen:", how.lr)
 
 # %% [markdown]
 # Now the brain slices are scanned at every acceleration, and each method reconstructs them. The zero-shot networks train in between: they need no reference.
@@ -590,96 +758,147 @@ print("ZS-SSL: " + ", ".join(f"{lr:g}: {q:.3f}" for lr, q in zip(ZS_LEARNING_RAT
 # %% tags=["hide-output"]
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]
-ladder: dict[tuple[str, float], list[Tensor]] = {}
-zs_jobs, zs_names = [], []
+ladder: dict[tuple[str, float], list[Tensor]] = {}  # arm and R: seeds
+rungs: dict[tuple[str, float, int], Rung] = {}
+jobs = {}
+alone = fft2c(x_brain)  # what a single uniform coil would measure
+uniform = torch.ones(1, 1, SIZE, SIZE, dtype=torch.complex64, device=run.device)
 for s in SEEDS:
     for R in RATES_OF:
-        y, E = noisy_scan(full_brain, R, s)
-        one_coil = Cartesian(E.mask, torch.ones(1, 1, SIZE, SIZE, dtype=torch.complex64, device=run.device))
-        alone = torch.where(E.mask, fft2c(x_brain), 0)  # what a single uniform coil would measure
-        ladder.setdefault(("zero-filled", R), []).append(E.AT(y))
-        ladder.setdefault(("zero-filled, one coil", R), []).append(one_coil.AT(alone))
-        ladder.setdefault(("SENSE, one coil", R), []).append(sense(one_coil, alone, 5))
-        for arm, (_, method) in LADDER.items():
-            ladder.setdefault((arm, R), []).append(method(E, y, chosen[arm, R]))
+        scan = noisy_scan(full_brain, R, s)
+        one_coil = Sampled(torch.where(scan.mask, alone, 0), scan.mask, uniform)
+        by_hand = {
+            "zero-filled": scan.E.AT(scan.y),
+            "zero-filled, one coil": one_coil.E.AT(one_coil.y),
+            "SENSE, one coil": sense(one_coil.E, one_coil.y, 5),
+        }
+        for arm, x in by_hand.items():
+            ladder.setdefault((arm, R), []).append(x)
+        for arm, method in METHODS.items():
+            rungs[arm, R, s] = Rung(method, scan, chosen[arm, R])
         if R == HIGH:
-            for arm, options in WAYS.items():
-                if arm == "ZS-SSL" or s in FEWER:
-                    zs_jobs += [(y[i : i + 1], E.mask, S, replace(how, **options), s + i) for i in range(brain.n)]
-                    zs_names += [(arm, s)] * brain.n
+            arms = WAYS if s in FEWER else ("ZS-SSL",)
+            jobs |= {
+                (arm, s, i): OneScan(one_of(scan, i), replace(how, **WAYS[arm]), s + i)
+                for arm in arms for i in range(brain.n)
+            }
+for (arm, R, _), x in zip(rungs, run.map(climbed, list(rungs.values())), strict=True):
+    ladder.setdefault((arm, R), []).append(x)
 
-scan = run.kspace("mri_brain_8coil")
-even = tuple(n // 8 * 8 for n in scan.mask.shape[-2:])  # wavelets halve the sides three times
-real_y, real_mask = middle(scan.measured, even), middle(scan.mask, even)
-real_S = calibrated_maps(real_y, scan.calibration)
-free = real_mask.cpu() & ~block(even, scan.calibration, scan.calibration)
+stored = run.kspace("mri_brain_8coil")
+even = tuple(n // 8 * 8 for n in stored.mask.shape[-2:])  # wavelets halve the sides three times
+real_y, real_mask = middle(stored.measured, even), middle(stored.mask, even)
+real_S = calibrated_maps(real_y, stored.calibration)
+free = real_mask.cpu() & ~block(even, stored.calibration, stored.calibration)
 hidden, given = set_aside(free, 0.1, cpu(base[7]))
 given = real_mask.cpu() & ~hidden
-real_how = replace(how, steps=run.scale(smoke=2, laptop=60, gpu=600), every=run.scale(smoke=1, laptop=10, gpu=20))
-real_job = torch.where(given.to(run.device), real_y, 0), given.to(run.device), real_S, real_how, base[7]
-*courses, real_course = run.map(zero_shot, [*zs_jobs, real_job])
-zs: dict[str, list[list[Course]]] = {}  # arm: seeds: slices
-for k in range(0, len(courses), brain.n):
-    zs.setdefault(zs_names[k][0], []).append(courses[k : k + brain.n])
+real_how = replace(
+    how, steps=run.scale(smoke=2, laptop=60, gpu=600), every=run.scale(smoke=1, laptop=10, gpu=20)
+)
+there = given.to(run.device)
+real_scan = Sampled(torch.where(there, real_y, 0), there, real_S)
+jobs["measured scan", 0, 0] = OneScan(real_scan, real_how, base[7])
+courses = dict(zip(jobs, run.map(zero_shot, list(jobs.values())), strict=True))
+real_course = courses.pop(("measured scan", 0, 0))
+zs: dict[str, list[list[Course]]] = {arm: [] for arm in WAYS}  # arm: seeds: slices
+for arm, s, i in courses:
+    if i == 0:
+        zs[arm].append([courses[arm, s, k] for k in range(brain.n)])
 for arm, found in zs.items():
-    run.arm(arm, [course.log for seed_courses in found for course in seed_courses], trials=len(ZS_LEARNING_RATES))
+    logs_of = [course.log for of_seed in found for course in of_seed]
+    run.arm(arm, logs_of, trials=len(ZS_LEARNING_RATES))
 
 # %% [markdown]
 # The networks for all masks: a learning rate for each design in short runs, then all arms.
 
 # %% tags=["hide-output"]
-from functools import partial
+ARMS = all_arms()
 ACCELERATIONS = (4, 6)
 WIDTH, NETS = run.scale(smoke=2, laptop=8, gpu=24), 3
-STEPS, SHORT = run.scale(smoke=2, laptop=1000, gpu=4000), run.scale(smoke=1, laptop=300, gpu=800)
-LEARNING_RATES = run.scale(smoke=(1e-3,), laptop=(3e-3, 1e-2, 3e-2, 1e-1), gpu=(3e-3, 1e-2, 3e-2, 1e-1))
+STEPS = run.scale(smoke=2, laptop=1000, gpu=4000)
+SHORT = run.scale(smoke=1, laptop=300, gpu=800)
+LEARNING_RATES = run.scale(
+    smoke=(1e-3,), laptop=(3e-3, 1e-2, 3e-2, 1e-1), gpu=(3e-3, 1e-2, 3e-2, 1e-1)
+)
 coils = head_coils(FEW)
 
 def plan_of(n: int, families: tuple[str, ...], s: int) -> list[tuple[str, float]]:
     """Family and acceleration of each of n scans, by chance."""
     rng = np.random.default_rng(s)
-    return [(families[i], ACCELERATIONS[j]) for i, j in zip(rng.integers(len(families), size=n), rng.integers(2, size=n), strict=True)]
+    chosen_families = rng.integers(len(families), size=n)
+    rates = rng.integers(len(ACCELERATIONS), size=n)
+    return [
+        (families[i], ACCELERATIONS[j]) for i, j in zip(chosen_families, rates, strict=True)
+    ]
 
-train_full, asked_small = (heads.kspace(SMALL, coils) for heads in (train_heads, asked_heads))
+train_full, asked_small = (
+    full_scans(heads, SMALL, coils) for heads in (train_heads, asked_heads)
+)
 KINDS = {"all": MASKS, "random lines": ("random lines",)}
-training = {kind: scan_all(train_full, seen_fully(train_full), plan_of(N_TRAIN, families, base[8]), SNR, base[8]) for kind, families in KINDS.items()}
-asked = scan_all(asked_small, seen_fully(asked_small), plan_of(N_ASKED, MASKS, base[9]), SNR, base[9])
-def job_of(arm: str, s: int, lr: float, tests: dict, steps: int) -> tuple:
-    scans = training[NETWORKS[arm][2]]
-    return partial(make_operator, arm, WIDTH, NETS, s), ssim_loss, scans.packed, scans.truth, tests, s, lr, steps
+train_x, asked_small_x = seen_fully(train_full), seen_fully(asked_small)
+training = {
+    kind: scan_all(train_full, train_x, plan_of(N_TRAIN, families, base[8]), SNR, base[8])
+    for kind, families in KINDS.items()
+}
+asked_plan = plan_of(N_ASKED, MASKS, base[9])
+asked = scan_all(asked_small, asked_small_x, asked_plan, SNR, base[9])
 
-DESIGNS = ("neural operator", "VarNet", "VarNet and k-space", "operator, image only")
-design_of = lambda arm: {"operator, one mask": "neural operator", "VarNet, one mask": "VarNet"}.get(arm, arm)
-todo = [(arm, lr) for arm in DESIGNS for lr in LEARNING_RATES]
-found = run.map(trial, [job_of(arm, base[10], lr, {"asked": (asked.packed, 1.0)}, SHORT) for arm, lr in todo])
-quality = {what: float(ssim(images["asked"], asked.truth.cpu()).mean()) for what, (_, images) in zip(todo, found, strict=True)}
-rate = {arm: max(LEARNING_RATES, key=lambda lr: quality[arm, lr]) for arm in DESIGNS}
-for arm in DESIGNS:
-    run.record(f"choice/{arm}", [quality[arm, lr] for lr in LEARNING_RATES], on="validation")
-    print(f"{arm}: " + ", ".join(f"{lr:g}: {quality[arm, lr]:.3f}" for lr in LEARNING_RATES), "; chosen:", rate[arm])
+def job_of(arm: Arm, s: int, lr: float, tests: dict[str, Test], steps: int) -> Job:
+    """Train an arm on the scans of its masks."""
+    scans = training[arm.masks]
+    build = partial(arm.build, WIDTH, NETS)
+    return Job(build, ssim_loss, scans.packed, scans.truth, tests, s, lr, steps)
+
+DESIGNS = tuple(dict.fromkeys(arm.design for arm in ARMS.values()))
+asked_test = {"asked": Test(asked.packed, 1.0)}
+jobs = {
+    (design, lr): job_of(ARMS[design], base[10], lr, asked_test, SHORT)
+    for design in DESIGNS for lr in LEARNING_RATES
+}
+quality = {
+    what: float(ssim(outcome.images["asked"], asked.truth.cpu()).mean())
+    for what, outcome in zip(jobs, run.map(trial, list(jobs.values())), strict=True)
+}
+rate = {}
+for design in DESIGNS:
+    of_rate = {lr: quality[design, lr] for lr in LEARNING_RATES}
+    rate[design] = max(of_rate, key=of_rate.get)
+    run.record(f"choice/{design}", list(of_rate.values()), on="validation")
+    listed = ", ".join(f"{lr:g}: {q:.3f}" for lr, q in of_rate.items())
+    print(f"{design}: {listed}; chosen: {rate[design]}")
 
 # %% tags=["hide-output"]
 grid = [(name, R) for name in MASKS for R in ACCELERATIONS]
 fulls = {}  # full k-space and the reference, by set and size
 for n, name in ((SMALL, "drawn_heads"), (2 * SMALL, "drawn_heads_fine")):
-    full = test_heads.kspace(n, coils)
-    drawn = run.phantom(name, channels(seen_fully(full)), value_unit="arbitrary unit", unit="drawn head")
+    full = full_scans(test_heads, n, coils)
+    drawn = run.phantom(
+        name, channels(seen_fully(full)), value_unit="arbitrary unit", unit="drawn head"
+    )
     fulls["heads", n] = full, as_complex(drawn.targets)
-    fulls["brain", n] = scanned(fine(brain.images), FEW, n), seen_fully(scanned(fine(brain.targets), FEW, n))
+    brain_truth = seen_fully(scanned(fine(brain.targets), FEW, n))
+    fulls["brain", n] = scanned(fine(brain.images), FEW, n), brain_truth
 tests: dict[tuple[str, int], Scans] = {}
 for (name, n), (full, reference) in fulls.items():
     plan = [what for what in grid for _ in range(len(full))]
-    tests[name, n] = scan_all(full.repeat(len(grid), 1, 1, 1), reference.repeat(len(grid), 1, 1, 1), plan, SNR, base[11])
-given_tests = {f"{name} {n}": (scans.packed, n / SMALL) for (name, n), scans in tests.items()}
-given_tests |= {f"{name} {2 * SMALL}, frozen": (tests[name, 2 * SMALL].packed, 0.0) for name in ("heads", "brain")}
+    full, reference = (x.repeat(len(grid), 1, 1, 1) for x in (full, reference))
+    tests[name, n] = scan_all(full, reference, plan, SNR, base[11])
+given_tests = {
+    f"{name} {n}": Test(scans.packed, n / SMALL) for (name, n), scans in tests.items()
+}
+for name in ("heads", "brain"):  # kernels of the grid of training on the finer grid
+    frozen = Test(tests[name, 2 * SMALL].packed, 1.0)
+    given_tests[f"{name} {2 * SMALL}, frozen"] = frozen
 FIVE = ("neural operator", "VarNet", "VarNet and k-space")  # the others have three seeds
-todo = [(arm, s) for arm in NETWORKS for s in (SEEDS if arm in FIVE else FEWER)]
-found = run.map(trial, [job_of(arm, s, rate[design_of(arm)], given_tests, STEPS) for arm, s in todo])
+jobs = {
+    (name, s): job_of(arm, s, rate[arm.design], given_tests, STEPS)
+    for name, arm in ARMS.items() for s in (SEEDS if name in FIVE else FEWER)
+}
 images: dict[tuple[str, str], list[Tensor]] = {}
 logs: dict[str, list[TrainingLog]] = {}
-for (arm, _), (log, reconstructed) in zip(todo, found, strict=True):
-    logs.setdefault(arm, []).append(log)
-    for name, x in reconstructed.items():
+for (arm, _), outcome in zip(jobs, run.map(trial, list(jobs.values())), strict=True):
+    logs.setdefault(arm, []).append(outcome.log)
+    for name, x in outcome.images.items():
         images.setdefault((arm, name), []).append(x)
 for arm, done in logs.items():
     run.arm(arm, done, trials=len(LEARNING_RATES))
@@ -690,33 +909,53 @@ for arm, done in logs.items():
 # %% tags=["hide-output"]
 N_RADIAL, RADIAL_STEPS = run.scale(smoke=(4, 2), laptop=(240, 240), gpu=(1000, 3000))
 
-def radial_scans(heads, s: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Magnitude images, their sinograms of few spokes from noisy samples, and FBP images."""
-    real = torch.cat([heads[k : k + 40].image(2 * SIZE).abs() for k in range(0, len(heads), 40)])
-    y = torch.cat([scanned_spokes(x.to(torch.complex64), radial_scan) for x in real.split(20)])
-    truth = F.avg_pool2d(real, 2)
+class Sinograms(NamedTuple):
+    """Magnitude images, their sinograms of few spokes, and FBP images of these."""
+
+    truth: Tensor
+    sinogram: Tensor
+    fbp: Tensor
+
+radial_scan = radial_of(SIZE)
+K = radial_scan.projector()
+
+def radial_scans(heads: Brain, s: int) -> Sinograms:
+    """Measured with noise."""
+    starts = range(0, len(heads), BLOCK)
+    blocks = run.map(spokes_of, [Heads(heads[k : k + BLOCK], SIZE) for k in starts])
+    truth, y = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     y = complex_noise(y, noise_sigma(truth, SNR, head_of(truth)), on(s))
     sinogram = radial_scan.sinogram_of(y, K.geometry.bins).real.float()
-    return truth, sinogram, K.fbp(sinogram, "hann")
+    return Sinograms(truth, sinogram, K.fbp(sinogram, "hann"))
 
-radial_scan = Radial(SIZE, SIZE // 4 - SIZE // 16, 2 * SIZE)  # about an eighth of pi / 2 SIZE spokes
-K = radial_scan.projector()
-radial = {"train": radial_scans(train_heads[:N_RADIAL], base[8]), "test": radial_scans(test_heads, base[9])}
-truth_r, sinogram_r, gridded = radial["test"]
-truth_r = run.phantom("drawn_magnitudes", truth_r, value_unit="arbitrary unit", unit="drawn head").targets
+radial_train = radial_scans(train_heads[:N_RADIAL], base[8])
+radial_test = radial_scans(test_heads, base[9])
+truth_r = run.phantom(
+    "drawn_magnitudes", radial_test.truth, value_unit="arbitrary unit", unit="drawn head"
+).targets
 widths = run.scale(smoke=(4, 8, 8), laptop=(16, 32, 64), gpu=(32, 64, 128))
-def radial_job(arm: str, s: int) -> tuple:
-    truth, sinogram, fbp = radial["train"]
-    x, test = (sinogram, sinogram_r) if arm == "PD-UNet" else (fbp, gridded)
-    return partial(make_radial, arm, widths, SIZE, s), F.l1_loss, x, truth, {"test": (test, 1.0)}, s, 3e-3, RADIAL_STEPS
+RADIAL = {  # a network, and what it gets
+    "PD-UNet": (partial(radial_pd_unet, widths, SIZE), "sinogram"),
+    "U-Net on gridded": (partial(radial_unet, widths), "fbp"),
+}
 
-RADIAL = ("PD-UNet", "U-Net on gridded")
-found = run.map(trial, [radial_job(arm, s) for arm in RADIAL for s in FEWER])
-radial_images = {"gridded (FBP)": [gridded.cpu()], "least squares": [cgls(K, sinogram_r, 12).x.cpu()]}
-for k, arm in enumerate(RADIAL):
-    some = found[k * len(FEWER) : (k + 1) * len(FEWER)]
-    run.arm(f"radial: {arm}", [log for log, _ in some])
-    radial_images[arm] = [x["test"] for _, x in some]
+def radial_job(build: Callable[[], nn.Module], given: str, s: int) -> Job:
+    test = {"test": Test(getattr(radial_test, given))}
+    x, truth = getattr(radial_train, given), radial_train.truth
+    return Job(build, F.l1_loss, x, truth, test, s, 3e-3, RADIAL_STEPS)
+
+jobs = {
+    (arm, s): radial_job(build, given, s)
+    for arm, (build, given) in RADIAL.items() for s in FEWER
+}
+found = dict(zip(jobs, run.map(trial, list(jobs.values())), strict=True))
+radial_images = {
+    "gridded (FBP)": [radial_test.fbp.cpu()],
+    "least squares": [cgls(K, radial_test.sinogram, 12).x.cpu()],
+}
+for arm in RADIAL:
+    run.arm(f"radial: {arm}", [found[arm, s].log for s in FEWER])
+    radial_images[arm] = [found[arm, s].images["test"] for s in FEWER]
 run.arms_table()
 
 # %% [markdown]
@@ -730,14 +969,22 @@ def ladder_error(arm: str, R: float = HIGH) -> np.ndarray:
 
 def course_error(arm: str) -> np.ndarray:
     """Error at each look of a zero-shot training: (seeds, slices, looks)."""
-    one = lambda course, truth: [error(x[None].to(truth), truth)[0] for x in course.images]
-    return np.array([[one(c, goal[i : i + 1]) for i, c in enumerate(courses)] for courses in zs[arm]])
+    def of(course: Course, truth: Tensor) -> list[float]:  # noqa: E306
+        return [error(x[None].to(truth), truth)[0] for x in course.images]
+    slices_of = [goal[i : i + 1] for i in range(len(goal))]
+    return np.array([[of(*pair) for pair in zip(row, slices_of, strict=True)] for row in zs[arm]])
 
 def picked(arm: str, look: str = "best") -> np.ndarray:
-    """Error at the look that the samples set aside pick, at the "last", or at the least error ("oracle"): (seeds, slices)."""
+    """Error at one look, (seeds, slices).
+
+    "best": which the samples set aside pick; "last"; "oracle": that of the least error.
+    """
     errors = course_error(arm)
-    index = {"last": np.full(errors.shape[:2], -1), "oracle": errors.argmin(2)}.get(look, np.array([[c.best for c in row] for row in zs[arm]]))
-    return np.take_along_axis(errors, index[:, :, None], 2)[:, :, 0]
+    looks = {
+        "best": np.array([[course.best for course in row] for row in zs[arm]]),
+        "last": np.full(errors.shape[:2], -1), "oracle": errors.argmin(2),
+    }
+    return np.take_along_axis(errors, looks[look][:, :, None], 2)[:, :, 0]
 
 SHOWN = ("zero-filled", "SENSE", "l1-wavelet")
 for arm in SHOWN:
@@ -747,24 +994,35 @@ for arm in zs:
     for look in ("best", "last", "oracle"):
         run.record(f"nrmse/{arm}/{HIGH}/{look}", picked(arm, look).mean(1), on="test")
 
-def scores(arm: str, name: str, measure=ssim, families: tuple[str, ...] = MASKS, at: tuple[float, ...] = ACCELERATIONS, as_on: str = "") -> np.ndarray:
-    """(seeds, slices), the mean over families and accelerations; `as_on` "frozen": kernels not adapted."""
+def scores(
+    arm: str, name: str, measure=ssim, families: tuple[str, ...] = MASKS,
+    at: tuple[float, ...] = ACCELERATIONS, as_on: str = "",
+) -> np.ndarray:
+    """(seeds, slices), mean over families and accelerations.
+
+    as_on: ", frozen" for kernels that are not adapted to the grid.
+    """
     group, n = name.split()
     scans = tests[group, int(n)]
     top = scans.truth.cpu().amax((1, 2, 3), keepdim=True)  # of each image, so that the data range is 1
-    keep = np.array([m in families and R in at for m, R in zip(scans.mask, scans.R, strict=True)])
-    values = np.stack([measure(x / top, scans.truth.cpu() / top).numpy() for x in images[arm, name + as_on]])
-    return values[:, keep].reshape(len(values), keep.sum() // len(fulls[group, int(n)][0]), -1).mean(1)
+    planned = zip(scans.mask, scans.R, strict=True)
+    keep = np.array([family in families and R in at for family, R in planned])
+    truth = scans.truth.cpu() / top
+    values = np.stack([measure(x / top, truth).numpy() for x in images[arm, name + as_on]])
+    each = keep.sum() // len(fulls[group, int(n)][0])  # scans of a slice
+    return values[:, keep].reshape(len(values), each, -1).mean(1)
 
 COARSE, DOUBLE = (f"heads {n}" for n in (SMALL, 2 * SMALL))
 BRAIN = f"brain {SMALL}"
-for arm in NETWORKS:
+for arm in ARMS:
     for name in (COARSE, DOUBLE, BRAIN, f"brain {2 * SMALL}"):
         run.record(f"ssim/{name}/{arm}", scores(arm, name).mean(1), on="test")
         run.record(f"psnr/{name}/{arm}", scores(arm, name, psnr).mean(1), unit="dB", on="test")
 radial_top = truth_r.cpu().amax((1, 2, 3), keepdim=True)
 for arm, found in radial_images.items():
-    run.record(f"radial/ssim/{arm}", [float(ssim(x / radial_top, truth_r.cpu() / radial_top).mean()) for x in found], on="test")
+    goal_r = truth_r.cpu() / radial_top
+    quality_r = [float(ssim(x / radial_top, goal_r).mean()) for x in found]
+    run.record(f"radial/ssim/{arm}", quality_r, on="test")
 
 # %% [markdown]
 # ## What the paper claims, what we measure
@@ -783,8 +1041,19 @@ def structure(arm: str, R: float = 4) -> np.ndarray:
     """Correlation of |error| with the edges of the reference, in the head: (seeds, slices)."""
     gy, gx = torch.gradient(goal.abs(), dim=(2, 3))
     edges, inside = torch.hypot(gy, gx), head_of(goal)
-    pairs = [[((x - goal).abs()[i][inside[i]], edges[i][inside[i]]) for i in range(len(goal))] for x in ladder[arm, R]]
-    return np.array([[float(torch.corrcoef(torch.stack(p))[0, 1]) for p in row] for row in pairs])
+    def of(x: Tensor, i: int) -> float:  # noqa: E306
+        wrong = (x - goal).abs()[i][inside[i]]
+        return float(torch.corrcoef(torch.stack([wrong, edges[i][inside[i]]]))[0, 1])
+    return np.array([[of(x, i) for i in range(len(goal))] for x in ladder[arm, R]])
+
+def lost(arm: str, as_on: str = "") -> np.ndarray:
+    """PSNR that the finer grid costs: (seeds, heads)."""
+    return scores(arm, COARSE, psnr) - scores(arm, DOUBLE, psnr, as_on=as_on)
+
+def gain(R: float) -> np.ndarray:
+    """PSNR that the U-Net in k-space adds at an acceleration: (seeds, heads)."""
+    without = scores("operator, image only", COARSE, psnr, at=(R,))
+    return scores("neural operator", COARSE, psnr, at=(R,))[: len(without)] - without
 
 run.claim("mri-tutorial-1", **compare(ladder_error("SENSE", 4), ladder_error("zero-filled", 4), slices))
 run.claim("mri-tutorial-2", **compare(ladder_error("l1-wavelet", 4), ladder_error("SENSE", 4), slices))
@@ -797,17 +1066,19 @@ run.claim("mri-tutorial-7", **compare(picked("ZS-SSL"), picked("ZS-SSL, loss on 
 run.claim("mri-tutorial-8", **compare(picked("ZS-SSL"), picked("ZS-SSL, one split"), slices))
 run.claim("mri-tutorial-9", ours=np.stack([ladder_error("SENSE", R).mean(1) for R in RATES_OF], 1))
 run.claim("mri-tutorial-10", **compare(structure("l1-wavelet"), structure("SENSE"), slices))
-run.claim("mri-tutorial-11", ours=torch.stack(ladder["SENSE, one coil", 4]).abs().cpu().numpy(), baseline=torch.stack(ladder["zero-filled, one coil", 4]).abs().cpu().numpy())
+one_sense, one_filled = (
+    torch.stack(ladder[f"{arm}, one coil", 4]).abs().cpu().numpy()
+    for arm in ("SENSE", "zero-filled")
+)
+run.claim("mri-tutorial-11", ours=one_sense, baseline=one_filled)
 
 mine, theirs, same_layout = "neural operator", "VarNet", "VarNet and k-space"
-lost = lambda arm, as_on="": scores(arm, COARSE, psnr) - scores(arm, DOUBLE, psnr, as_on=as_on)
 run.claim("no-mri-1", **compare(scores(mine, COARSE), scores(theirs, COARSE), heads))
 run.claim("no-mri-2", **compare(scores(mine, BRAIN), scores(theirs, BRAIN), slices))
 run.claim("no-mri-3", **compare(scores(mine, BRAIN, psnr), scores(theirs, BRAIN, psnr), slices))
 run.claim("no-mri-4", **compare(lost(mine), lost(same_layout), heads))
 run.claim("no-mri-5", **compare(lost(mine), lost(mine, ", frozen"), heads))
 run.claim("no-mri-6", **compare(scores(mine, COARSE, psnr), scores("operator, image only", COARSE, psnr), heads))
-gain = lambda R: scores(mine, COARSE, psnr, at=(R,))[: len(FEWER)] - scores("operator, image only", COARSE, psnr, at=(R,))
 run.claim("no-mri-7", **compare(gain(6), gain(4), heads))
 UNSEEN = tuple(name for name in MASKS if name != "random lines")
 run.claim("no-mri-8", **compare(scores(mine, COARSE, psnr, UNSEEN), scores("operator, one mask", COARSE, psnr, UNSEEN), heads))
@@ -816,19 +1087,31 @@ run.claims_table()
 
 # %% tags=["hide-input"]
 from medbook.tables import Table
-from medbook.timing import seconds
+from medbook.timing import race
 
-y, E = noisy_scan(full_brain[:1], HIGH, SEEDS[0])
-once = {"zero-filled": lambda: E.AT(y), "SENSE": lambda: sense(E, y, chosen["SENSE", HIGH]), "l1-wavelet": lambda: l1_wavelet(E, y, chosen["l1-wavelet", HIGH], FISTA_STEPS)}
-rows = [[arm, *(f"{ladder_error(arm, R).mean():.3f}" for R in RATES_OF), f"{structure(arm).mean():.2f}", f"{1000 * t:.0f}"] for arm, t in zip(SHOWN, np.median(seconds(*once.values()), 0), strict=True)]
+scan = noisy_scan(full_brain[:1], HIGH, SEEDS[0])
+once = {"zero-filled": partial(scan.E.AT, scan.y)}
+for arm, method in METHODS.items():
+    once[arm] = partial(climbed, Rung(method, scan, chosen[arm, HIGH]))
+(took,) = run.map(race, [once])
+rows = []
+for arm in SHOWN:
+    errors = [f"{ladder_error(arm, R).mean():.3f}" for R in RATES_OF]
+    ms = f"{1000 * np.median(took[arm]):.0f}"
+    rows.append([arm, *errors, f"{structure(arm).mean():.2f}", ms])
 trained = {arm: np.mean([c.log.seconds for row in zs[arm] for c in row]) for arm in zs}
 rows += [[arm, *(f"{picked(arm).mean():.3f}" if R == HIGH else "" for R in RATES_OF), "", f"{1000 * trained[arm]:.0f} (training)"] for arm in zs]
 Table(["method", *(f"R = {R}" for R in RATES_OF), "error follows edges (R = 4)", "ms a slice"], rows, f"Error of the complex image, {brain.n} brain slices ({brain.kind}), {COILS} simulated coils, equispaced lines; means over slices and seeds. Times: this machine.")
 
 # %% tags=["hide-input"]
-byte = lambda x: (255 * x.abs().clamp(0, 1)).round().expand(-1, 3, -1, -1).cpu().numpy().astype(np.uint8)
+def byte(x: Tensor) -> np.ndarray:
+    """Magnitudes 0 to 1 as grey images."""
+    x = (255 * x.abs().clamp(0, 1)).round().expand(-1, 3, -1, -1)
+    return x.cpu().numpy().astype(np.uint8)
+
 top = goal[:1].abs().max()
-shown = {arm: ladder[arm, HIGH][0][:1] for arm in SHOWN} | {arm: zs[arm][0][0].images[zs[arm][0][0].best][None].to(goal) for arm in zs}
+shown = {arm: ladder[arm, HIGH][0][:1] for arm in SHOWN}
+shown |= {arm: found[0][0].stopped[None].to(goal) for arm, found in zs.items()}
 rows = [[goal[:1], *shown.values()], [0 * goal[:1], *(5 * (x - goal[:1]) for x in shown.values())]]
 plots.show(
     plots.image_grid([np.concatenate([byte(x / top) for x in row]) for row in rows], titles=["reference", *(name.replace("ZS-SSL, ", "ZS-SSL,\n") for name in shown)], labels=["image", "error x 5"]),
@@ -862,17 +1145,21 @@ plots.show(
 # come from the centre of k-space, and $\lambda$ and iterations are those chosen on drawn heads at acceleration 6.
 
 # %% tags=["hide-input"]
-E = Cartesian(given.to(run.device), real_S)
-y = torch.where(E.mask, real_y, 0)
-from_real = {"zero-filled": E.AT(y), "SENSE": sense(E, y, chosen["SENSE", HIGH]), "l1-wavelet": l1_wavelet(E, y, chosen["l1-wavelet", HIGH], FISTA_STEPS)}
-from_real["ZS-SSL"] = real_course.images[real_course.best][None].to(y)
-there = hidden.to(run.device).expand_as(y)
-everything = Cartesian(torch.ones_like(E.mask), real_S)
-missed = {arm: run.record(f"measured scan/hidden samples/{arm}", [float((everything.A(x)[there] - real_y[there]).norm() / real_y[there].norm())], on="nothing").mean for arm, x in from_real.items()}
+rungs = [Rung(method, real_scan, chosen[arm, HIGH]) for arm, method in METHODS.items()]
+from_real = {"zero-filled": real_scan.E.AT(real_scan.y)}
+from_real |= zip(METHODS, run.map(climbed, rungs), strict=True)
+from_real["ZS-SSL"] = real_course.stopped[None].to(real_y)
+there = hidden.to(run.device).expand_as(real_y)
+everything = Cartesian(torch.ones_like(real_scan.mask), real_S)
+missed = {}
+for arm, x in from_real.items():
+    apart = (everything.A(x)[there] - real_y[there]).norm() / real_y[there].norm()
+    name = f"measured scan/hidden samples/{arm}"
+    missed[arm] = run.record(name, [float(apart)], on="nothing").mean
 top = from_real["SENSE"].abs().max()
 plots.show(
     plots.image_grid(np.concatenate([byte(x / top) for x in from_real.values()]), titles=[f"{arm}\n{missed[arm]:.2f}" for arm in from_real]),
-    caption=f"The measured scan ({scan.kind}), {1 / given.float().mean():.1f}-fold: relative residual on samples that were measured and hidden (1 is predicting 0). {scan.credit}.",
+    caption=f"The measured scan ({stored.kind}), {1 / given.float().mean():.1f}-fold: relative residual on samples that were measured and hidden (1 is predicting 0). {stored.credit}.",
     alt="A slice through a head reconstructed in four ways. Residual on hidden samples: " + ", ".join(f"{arm} {q:.2f}" for arm, q in missed.items()) + ".",
 )
 
@@ -881,29 +1168,35 @@ plots.show(
 
 # %% tags=["hide-input"]
 rows, x = [], tests["brain", SMALL].packed[:1]
-timed = [make_operator(arm, WIDTH, NETS, 0).to(run.device) for arm in NETWORKS]
-took = np.median(seconds(*(partial(reconstruct, network, x) for network in timed)), 0)
-for arm, t in zip(NETWORKS, took, strict=True):
-    cells = [f"{scores(arm, name, ssim).mean():.3f} / {scores(arm, name, psnr).mean():.2f}" for name in (COARSE, DOUBLE, BRAIN, f"brain {2 * SMALL}")]
-    rows.append([arm, *cells, f"{1000 * t:.1f}"])
+once = {
+    name: partial(reconstruct, made(partial(arm.build, WIDTH, NETS), 0).to(run.device), x)
+    for name, arm in ARMS.items()
+}
+(took,) = run.map(race, [once])
+for arm in ARMS:
+    cells = [
+        f"{scores(arm, name, ssim).mean():.3f} / {scores(arm, name, psnr).mean():.2f}"
+        for name in (COARSE, DOUBLE, BRAIN, f"brain {2 * SMALL}")
+    ]
+    rows.append([arm, *cells, f"{1000 * np.median(took[arm]):.1f}"])
 cells = [f"{scores(mine, name, ssim, as_on=', frozen').mean():.3f} / {scores(mine, name, psnr, as_on=', frozen').mean():.2f}" for name in (DOUBLE, f"brain {2 * SMALL}")]
 rows.append(["neural operator, kernels frozen", "", cells[0], "", cells[1], ""])
 Table(["network", f"heads, {SMALL} px", f"heads, {2 * SMALL} px", f"brain slices, {SMALL} px", f"brain slices, {2 * SMALL} px", "ms a slice"], rows, f"SSIM / PSNR in dB, means over five families of masks, accelerations 4 and 6, and seeds. Trained on drawn heads of {SMALL} x {SMALL} pixels. Heads: phantom; brain slices: {brain.kind}.")
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
-marks = dict(zip(NETWORKS, ("o-", "s--", "^-.", "v:", "o:", "s:"), strict=True))
+marks = dict(zip(ARMS, ("o-", "s--", "^-.", "v:", "o:", "s:"), strict=True))
 for arm, mark in marks.items():
     axes[0].plot(range(len(MASKS)), [scores(arm, COARSE, families=(name,)).mean() for name in MASKS], mark, label=arm)
 axes[0].set_xticks(range(len(MASKS)), [name.replace(" ", "\n") for name in MASKS], fontsize=8)
 axes[0].set(ylabel=f"SSIM, drawn heads, {SMALL} px")
 axes[0].legend(fontsize=7)
-plots.intervals(axes[1], [*NETWORKS, "neural operator,\nkernels frozen"], [*(lost(arm).mean(1) for arm in NETWORKS), lost(mine, ", frozen").mean(1)])
+plots.intervals(axes[1], [*ARMS, "neural operator,\nkernels frozen"], [*(lost(arm).mean(1) for arm in ARMS), lost(mine, ", frozen").mean(1)])
 axes[1].set(xlabel=f"PSNR lost from {SMALL} to {2 * SMALL} px (dB)")
 axes[1].legend(fontsize=7)
 plots.show(
     figure, caption="Left: each family of masks by itself. Right: what a network loses on a grid twice as dense as that of its training. Drawn heads (phantom).",
-    alt="Two charts. SSIM by mask: " + "; ".join(f"{arm} {scores(arm, COARSE).mean():.3f} on average" for arm in NETWORKS) + ". PSNR lost at twice the size: " + ", ".join(f"{arm} {lost(arm).mean():.1f} dB" for arm in NETWORKS) + f", kernels frozen {lost(mine, ', frozen').mean():.1f} dB.",
+    alt="Two charts. SSIM by mask: " + "; ".join(f"{arm} {scores(arm, COARSE).mean():.3f} on average" for arm in ARMS) + ". PSNR lost at twice the size: " + ", ".join(f"{arm} {lost(arm).mean():.1f} dB" for arm in ARMS) + f", kernels frozen {lost(mine, ', frozen').mean():.1f} dB.",
 )
 
 # %% tags=["hide-input"]
@@ -965,24 +1258,36 @@ plots.show(
 # %% tags=["hide-input"]
 from medbook.explore import explore
 
+FAMILIES_SHOWN = ("equispaced lines", "random lines", "Poisson disc", "radial lines")
+SHOWN_SCANS: dict[str, Sampled] = {}
+rungs = {}
+for name in FAMILIES_SHOWN:
+    for R in (2, 4, 6, 8):
+        mask = random_mask(name, (SIZE, SIZE), float(R), cpu(0))
+        scan = Sampled(measured(full_brain[:1], mask, SNR, on(0)), mask.to(run.device), S)
+        SHOWN_SCANS[f"{name} {R}"] = scan
+        near = min(RATES_OF, key=lambda r: abs(r - R))  # settings are those chosen for lines
+        for arm, method in METHODS.items():
+            rungs[f"{name} {R}", arm] = Rung(method, scan, chosen[arm, near])
+images_shown = dict(zip(rungs, run.map(climbed, list(rungs.values())), strict=True))
+
 def draw_scan(which: str):
-    name, R = which.rsplit(" ", 1)
-    mask = random_mask(name, (SIZE, SIZE), float(R), cpu(0))
-    y, E = measured(full_brain[:1], mask, SNR, on(0)), Cartesian(mask.to(run.device), S)
-    near = min(RATES_OF, key=lambda r: abs(r - float(R)))  # settings are those chosen for lines
-    found = {"zero-filled": E.AT(y), "SENSE": sense(E, y, chosen["SENSE", near]), "l1-wavelet": l1_wavelet(E, y, chosen["l1-wavelet", near], FISTA_STEPS)}
+    scan = SHOWN_SCANS[which]
+    found = {"zero-filled": scan.E.AT(scan.y)}
+    found |= {arm: images_shown[which, arm] for arm in METHODS}
     figure, axes = plt.subplots(1, 4, figsize=(7.6, 2.2), layout="constrained")
-    axes[0].imshow(mask[0, 0], interpolation="nearest")
-    axes[0].set_title(f"{acceleration(mask):.2f}-fold", fontsize=8)
+    axes[0].imshow(scan.mask[0, 0].cpu(), interpolation="nearest")
+    axes[0].set_title(f"{acceleration(scan.mask):.2f}-fold", fontsize=8)
+    top = float(x_brain[0].abs().max())
     for ax, (arm, x) in zip(axes[1:], found.items(), strict=True):
-        ax.imshow(x[0, 0].abs().cpu(), vmin=0, vmax=float(x_brain[0].abs().max()), interpolation="nearest")
+        ax.imshow(x[0, 0].abs().cpu(), vmin=0, vmax=top, interpolation="nearest")
         ax.set_title(f"{arm}: {error(x, x_brain[:1])[0]:.2f}", fontsize=8)
     for ax in axes:
         ax.set(xticks=[], yticks=[])
     return figure
 
 explore(
-    draw_scan, [f"{name} {R}" for name in ("equispaced lines", "random lines", "Poisson disc", "radial lines") for R in (2, 4, 6, 8)], label="mask and acceleration", start=1,
+    draw_scan, list(SHOWN_SCANS), label="mask and acceleration", start=1,
     caption=f"Mask, and three reconstructions of a brain slice ({brain.kind}) with their errors, {COILS} simulated coils.",
     alt=lambda which: f"A sampling mask, {which}-fold, and the brain slice zero-filled, by SENSE and by l1-wavelet.",
 )
@@ -1006,7 +1311,8 @@ assert changed[0] < 1e-5 and changed[1] > 0.1
 # Minimise $\|Ex-y\|^2$ by gradient steps $x\leftarrow x-\tau E^H(Ex-y)$ with $\tau=1$ and with $\tau=2$. The tutorial's code uses 2. What happens, and which eigenvalues of $E^HE$ are to blame?
 
 # %% tags=["solution"]
-y, E = noisy_scan(full_brain[:1], 4, SEEDS[0])
+scan = noisy_scan(full_brain[:1], 4, SEEDS[0])
+y, E = scan.y, scan.E
 residuals = {}
 for tau in (1.0, 2.0):
     x, course = torch.zeros_like(x_brain[:1]), []
@@ -1022,7 +1328,10 @@ assert residuals[1.0][99] < residuals[2.0][99]  # components with eigenvalue 1 c
 # Show that DISCO's output hardly depends on the grid, and that of a 3 x 3 convolution does: filter a smooth image at 32 and at 64 pixels and compare at the same places.
 
 # %% tags=["solution"]
-smooth = lambda n: torch.cos(2 * math.pi * 2 * torch.arange(n) / n).expand(1, 1, n, n)
+def smooth(n: int) -> Tensor:
+    """Two waves along a row."""
+    return torch.cos(2 * math.pi * 2 * torch.arange(n) / n).expand(1, 1, n, n)
+
 layer, control = Disco(1, 1), pixels(1, 1)
 with torch.no_grad():
     layer.theta.copy_(torch.cos(torch.arange(17.0)))

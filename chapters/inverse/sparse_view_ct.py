@@ -641,8 +641,7 @@ def all_arms() -> dict[str, Arm]:
 # %% tags=["define"]
 from medbook.errors import MedbookError
 from medbook.solvers import sirt, tv
-from medbook.timing import seconds
-from medbook.training import TrainingLog, fit
+from medbook.training import TrainingLog, fit, reconstruct
 
 @dataclass(frozen=True)
 class Job:
@@ -676,12 +675,6 @@ def make_network(build: Callable[[Sizes], nn.Module], sizes: Sizes, seed: int) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(sizes)
-
-@torch.no_grad()
-def reconstruct(network: nn.Module, x: Tensor) -> Tensor:
-    """Images of a trained network on the CPU, in float32."""
-    network.eval()
-    return torch.cat([network(batch) for batch in x.split(32)]).float().cpu()
 
 def trial(job: Job) -> Outcome:
     """Train on 80 % of the drawings and reconstruct the tests."""
@@ -748,17 +741,6 @@ def image_by(way: Way, y: Tensor) -> Tensor:
 def as_measured(K: Projector, y: Tensor) -> Tensor:
     """What a network gets that starts from the data."""
     return y
-
-class Race(NamedTuple):
-    """Ways by name, and data that all of them reconstruct."""
-
-    ways: dict[str, Way]
-    y: Tensor
-
-def timed(race: Race) -> dict[str, Tensor]:
-    """Seconds of each way, five times: (5,)."""
-    calls = [partial(image_by, way, race.y) for way in race.ways.values()]
-    return dict(zip(race.ways, torch.from_numpy(seconds(*calls).T), strict=True))
 
 # %% [markdown]
 # Choose first: filter, number of iterations and $\lambda$, then a learning rate for each design, in short runs.
@@ -1042,6 +1024,8 @@ run.claim("gloredi-8", **compare("GloReDi, same-view teacher", "FFC"))
 # Two claims are about time. All ways are timed in turn on the same eight slices, five times, on one thread of the processor (or on the GPU), with networks that are not trained.
 
 # %%
+from medbook.timing import race
+
 def untrained_of(arm: str) -> nn.Module:
     return make_network(ARMS[arm].build, SIZES, 0).to(run.device)
 
@@ -1055,8 +1039,9 @@ WAYS = {
     "PD-UNet": Way(as_measured, untrained_of("PD-UNet")),
     "GloReDi": Way(by_hann, untrained_of("FFC")),
 }
-(times,) = run.map(timed, [Race(WAYS, tests["phantom"].y[:8])])
-took = {way: t.numpy() for way, t in times.items()}
+eight = tests["phantom"].y[:8]
+calls = {name: partial(image_by, way, eight) for name, way in WAYS.items()}
+(took,) = run.map(race, [calls])
 run.claim("rising-9", **both(took["SGP, to its limit"] / took["RISING"], np.ones(5)))
 run.claim("primal-dual-unet-5", **both(took["primal-dual"] / took["PD-UNet"], np.ones(5)))
 run.claims_table()
