@@ -45,7 +45,7 @@ class Words:
         """Numbers (n, length); what is longer is cut off."""
         rows = [[self.number.get(w, UNKNOWN) for w in words_of(s)][:length] for s in sentences]
         filled = [row + [PAD] * (length - len(row)) for row in rows]
-        return torch.tensor(filled, dtype=torch.long).view(len(rows), length)
+        return torch.tensor(filled, dtype=torch.long, device="cpu").view(len(rows), length)
 
     def ways(self, captions: Sequence[Sequence[str]], length: int = LENGTH) -> Tensor:
         """All captions of each image: (n, most captions, length) int16, missing ones all `PAD`.

@@ -234,6 +234,12 @@ MISTAKES = {
     "loop": ('"filter-3")', '"filter-7")', "claim 'filter-7' is not in", "    run.claim("),
     "no id": ('in ("filter-2", "filter-3")', "in ids", "no claim's id", "    run.claim("),
     "id=": ('claim("filter-1"', 'claim(id="filter-8"', "claim 'filter-8'", "run.claim("),
+    "no device": (
+        "RHO = 16 / 255\n",
+        "def f():\n    return torch.zeros(3)\n",
+        'torch.zeros without device=: name that of its neighbours, or "cpu"',
+        "    return torch.zeros(3)",
+    ),
     "torchvision": ("from torch ", "from torchvision.ops ", "torchvision is", "from torchv"),
     "torchvision as": ("import medbook\n", "import torchvision as t\n", "torchvision", "import t"),
     "level": ("level: easy", 'level: ""', "`level` is a text, not ''", "# ---"),
@@ -262,7 +268,7 @@ def test_code_cells_are_counted_as_in_runs(book):
 
 
 def test_claim_without_a_value_is_named(book):
-    (book.root / SOURCE).write_text(CHAPTER.replace('    run.claim(id, ours', "    print(id, ours"))
+    (book.root / SOURCE).write_text(CHAPTER.replace("    run.claim(id, ours", "    print(id, ours"))
     found = [p for p in problems(book) if "gets no value" in p]
     assert found == [
         f"book/systems.yml: claim 'filter-{n}' gets no value in {SOURCE}" for n in (2, 3)
@@ -377,3 +383,27 @@ def test_readme_without_markers(book):
     (book.root / "README.md").write_text("nothing")
     assert len(problems(book)) == 1
     assert problems(book)[0].startswith("README.md: put the lines <!-- systems -->")
+
+
+@pytest.mark.parametrize(
+    ("code", "faults"),
+    [
+        ("torch.arange(3)", 1),
+        ("x + torch.randn(2, 3) * torch.eye(3)", 2),
+        ("torch.rand(3, generator=g)", 0),
+        ("torch.ones(3, device=x.device)", 0),
+        ("torch.tensor(3).to(x).abs()", 0),
+        ("f(torch.tensor(3)).to(x)", 0),
+        ("torch.linspace(0, 1, 5).cpu()", 0),
+        ("self.w = nn.Parameter(0.1 * torch.randn(3))", 0),
+        ("self.register_buffer('m', torch.zeros(3))", 0),
+        ("torch.randn(3, **options)", 0),
+        ("np.zeros(3); zeros(3); torch.zeros_like(x)", 0),
+    ],
+)
+def test_tensors_of_the_package_name_their_device(book, code, faults):
+    write(book.root / "medbook/part/module.py", f"def f():\n    {code}\n")
+    write(book.root / "medbook/_book/tool.py", f"def f():\n    {code}\n")
+    found = [p for p in problems(book) if "without device=" in p]
+    assert len(found) == faults
+    assert all(p.startswith("medbook/part/module.py:2: ") for p in found)

@@ -121,7 +121,7 @@ def four_modes() -> Mixture:
     """Four unequal modes in [-1, 1]^2."""
     mu = [[-0.6, -0.5], [0.6, -0.5], [-0.5, 0.6], [0.5, 0.5]]
     numbers = [0.4, 0.3, 0.2, 0.1], mu, [0.10, 0.15, 0.20, 0.10]
-    return Mixture(*(torch.tensor(x, dtype=torch.float64) for x in numbers))
+    return Mixture(*(torch.tensor(x, dtype=torch.float64, device="cpu") for x in numbers))
 
 def standard_normal(y: Tensor, sigma: Tensor) -> Tensor:
     """Eq. 2 for one mode, N(0, I)."""
@@ -177,7 +177,7 @@ print("score = - noise / sigma:", run.claim("diffusion-survey-1", ours=-levels_2
 # %% tags=["define"]
 def alpha_bars(T: int = 1000, low: float = 1e-4, high: float = 0.02) -> Tensor:
     """alpha-bar of eq. 4 for t = 1 .. T: (T,) float64."""
-    return (1 - torch.linspace(low, high, T, dtype=torch.float64)).cumprod(0)
+    return (1 - torch.linspace(low, high, T, dtype=torch.float64, device="cpu")).cumprod(0)
 
 def sigma_of(alpha_bar: Tensor) -> Tensor:
     """Noise-to-signal ratio."""
@@ -185,7 +185,7 @@ def sigma_of(alpha_bar: Tensor) -> Tensor:
 
 def descent(alpha_bar: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
     """n even steps down a chain: alpha-bar before and after each; 1 is the end."""
-    index = torch.linspace(len(alpha_bar) - 1, 0, n).round().long()
+    index = torch.linspace(len(alpha_bar) - 1, 0, n, device="cpu").round().long()
     a = alpha_bar[index]
     return list(zip(a, torch.cat([a[1:], a.new_ones(1)]), strict=True))
 
@@ -237,7 +237,7 @@ LOWEST, HIGHEST = 0.02, 40.0  # noise levels for images in [-1, 1]
 def ncsn_sigmas(L: int = 10) -> Tensor:
     """Geometric levels from the highest down: (L,) float64."""
     ends = math.log10(HIGHEST), math.log10(LOWEST)
-    return torch.logspace(*ends, L, dtype=torch.float64)
+    return torch.logspace(*ends, L, dtype=torch.float64, device="cpu")
 
 def score(net: Denoiser, x: Tensor, alpha: Tensor, std: Tensor) -> Tensor:
     """Eq. 3 for x with marginal N(alpha x_0, std^2): the network sees y and sigma."""
@@ -249,7 +249,7 @@ def annealed_langevin(
     generator: torch.Generator, denoise: bool = True,
 ) -> Tensor:
     """NCSN: eq. 8 from x with noise sigmas[0]; ratio is a_i / sigma_i^2."""
-    one = torch.ones((), dtype=sigmas.dtype)
+    one = sigmas.new_ones(())
     for sigma in sigmas:
         a = ratio * sigma**2
         for _ in range(K):
@@ -305,7 +305,7 @@ def euler_maruyama(
     net: Denoiser, sde: SDE, x: Tensor, n: int, generator: torch.Generator
 ) -> Tensor:
     """Left of eq. 10 in n steps from t = 1."""
-    for t, then in pairwise(torch.linspace(1, sde.end, n + 1, dtype=torch.float64)):
+    for t, then in pairwise(torch.linspace(1, sde.end, n + 1, dtype=torch.float64).cpu()):
         dt, s = then - t, score(net, x, sde.alpha(t), sde.std(t))
         mean = x + (sde.f(t) * x - sde.g2(t) * s) * dt
         x = mean + (sde.g2(t) * -dt).sqrt() * noise_like(x, generator)
@@ -316,7 +316,7 @@ def predictor_corrector(
 ) -> Tensor:
     """Eq. 11, n times, the last time down to no noise; M = 0 is reverse diffusion alone."""
     norm = lambda x: x.flatten(1).norm(dim=1).mean()  # of an image, mean over the batch
-    t = torch.linspace(1, sde.end, n, dtype=torch.float64)
+    t = torch.linspace(1, sde.end, n, dtype=torch.float64, device="cpu")
     levels = [*zip(sde.alpha(t), sde.std(t), strict=True), (t.new_ones(()), 0.0)]
     for (alpha, std), (then, std_then) in pairwise(levels):
         c = alpha / then
@@ -341,7 +341,7 @@ from scipy.integrate import solve_ivp
 
 def velocity(net: Denoiser, sde: SDE, x: Tensor, t: float) -> Tensor:
     """Right of eq. 10."""
-    at = torch.tensor(t, dtype=torch.float64)
+    at = torch.tensor(t, dtype=torch.float64, device="cpu")
     return sde.f(at) * x - sde.g2(at) / 2 * score(net, x, sde.alpha(at), sde.std(at))
 
 def solve(slope: Callable, x: Tensor, start: float, end: float, tolerance: float) -> Tensor:
@@ -369,7 +369,7 @@ def log_likelihood(
         return torch.cat([v(at), slopes.diagonal(0, 0, 2).sum(1, keepdim=True)], 1)
 
     end = solve(slope, torch.cat([x, torch.zeros_like(x[:, :1])], 1), start, 1.0, tolerance)
-    variance = sde.alpha(torch.ones(())) ** 2 + sde.std(torch.ones(())) ** 2
+    variance = sum(f(torch.ones((), device="cpu")) ** 2 for f in (sde.alpha, sde.std))
     distance = end[:, :-1].square() / variance + (2 * math.pi * variance).log()
     return end[:, -1] - distance.sum(1) / 2
 
@@ -480,9 +480,9 @@ def draw_sigma(framework: str, n: int) -> Tensor:
     """Noise-to-signal ratios of a batch, from torch's global generator: (n,)."""
     tables = {"DDPM": lambda: sigma_of(alpha_bars()), "NCSN": ncsn_sigmas}
     if table := tables.get(framework.split(",")[0]):
-        return table()[torch.randint(len(table()), (n,))].float()
+        return table()[torch.randint(len(table()), (n,), device="cpu")].float()
     sde = {"VP": VP(), "VE": VE()}[framework]
-    t = 1e-5 + (1 - 1e-5) * torch.rand(n, dtype=torch.float64)
+    t = 1e-5 + (1 - 1e-5) * torch.rand(n, dtype=torch.float64, device="cpu")
     return (sde.std(t) / sde.alpha(t)).float()
 
 class Objective(nn.Module):

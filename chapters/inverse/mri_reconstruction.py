@@ -198,7 +198,7 @@ def set_aside(mask: Tensor, share: float, generator) -> tuple[Tensor, Tensor]:
     free = mask & ~block((mask.shape[-2], mask.shape[-1]), 4, 4)
     points = free.flatten().nonzero()[:, 0]
     taken = points[torch.randperm(len(points), generator=generator)]
-    aside = torch.zeros(mask.numel(), dtype=torch.bool)
+    aside = torch.zeros(mask.numel(), dtype=torch.bool, device="cpu")
     aside[taken[: round(share * int(mask.sum()))]] = True
     return aside.view_as(mask), mask & ~aside.view_as(mask)
 
@@ -369,7 +369,7 @@ def hat(t: Tensor) -> Tensor:
 def hats(reach: float) -> Tensor:
     """The basis of eq. 5, radius `reach` pixels, each of sum 1: (17, side, side)."""
     n = math.ceil(reach) - 1  # hats are 0 on the rim
-    axis = torch.arange(-n, n + 1, dtype=torch.float64)
+    axis = torch.arange(-n, n + 1, dtype=torch.float64, device="cpu")
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     r, phi = RINGS / reach * torch.hypot(x, y), torch.atan2(y, x)
     basis = [hat(r)]

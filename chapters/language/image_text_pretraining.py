@@ -512,7 +512,7 @@ def trial(job) -> Outcome:
     if recipe is not None and recipe.objective == "contrast":
         project = nn.Sequential(encoder, pair.g_v)
         v = predict(project, shown.images)
-        asked = torch.arange(len(GROUPS)).repeat_interleave(5)
+        asked = torch.arange(len(GROUPS), device="cpu").repeat_interleave(5)
         u = embedded(pair, words(sum((QUERIES[g] for g in GROUPS), ())))
         found["text_to_image"] = nearest(u, asked, v, kinds, 10)
         found["image_to_text"] = nearest(v, kinds, u, asked, 5)
@@ -695,20 +695,21 @@ def answer(job) -> Answers:
             answers = named(clip, task.images, class_vectors(clip, words, prompts))
             right[name][wording] = balanced(answers == labels, labels)
         if task.known:
-            own = torch.tensor([MODALITIES.index(k[0]) for k in task.known])[labels]
+            own = labels.new_tensor([MODALITIES.index(k[0]) for k in task.known])[labels]
             modality.append(named(clip, task.images, says) == own)
             lead.append(modality_lead(clip, words, task, own))
     pneumonia = class_vectors(clip, words, strict.wordings["unseen"])
     v = predict(nn.Sequential(clip.image, clip.g_v), strict.images)
     score = F.normalize(v, dim=1) @ (pneumonia[1] - pneumonia[0])
     far = auc(score[:, None], strict.labels.cpu()[:, None])
-    modality, lead = (torch.cat(x or [torch.zeros(0)]) for x in (modality, lead))
+    nothing = torch.zeros(0, device="cpu")
+    modality, lead = (torch.cat(x or [nothing]) for x in (modality, lead))
     return Answers(log, right, modality, lead, far)
 
 def modality_lead(clip: Clip, words: Words, task: Task, own: Tensor) -> Tensor:
     """Cosine with the class in the right modality less the mean of wrong ones: (N,)."""
     v = F.normalize(predict(nn.Sequential(clip.image, clip.g_v), task.images), dim=1)
-    rows, labels = torch.arange(len(v)), task.labels.cpu()
+    rows, labels = torch.arange(len(v), device="cpu"), task.labels.cpu()
     said = ([captions((m, *k[1:]), CAPTIONS[:5]) for k in task.known] for m in MODALITIES)
     cosines = [(v @ class_vectors(clip, words, s).T)[rows, labels] for s in said]
     by_modality = torch.stack(cosines, 1)  # (N, modalities)

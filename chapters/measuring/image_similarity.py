@@ -298,7 +298,7 @@ def ascending(v: Tensor) -> Tensor:
     bits = (v + 0.0).contiguous().view(torch.int32).long()  # + 0.0: -0 is 0
     bits ^= bits >> 63 & 0x7FFFFFFF  # a negative float grows with smaller bits
     shift = (v.shape[-1] - 1).bit_length()
-    keys = (bits << shift).add_(torch.arange(v.shape[-1]))
+    keys = (bits << shift).add_(torch.arange(v.shape[-1], device="cpu"))
     keys.numpy().sort(axis=-1)
     return keys & (1 << shift) - 1
 

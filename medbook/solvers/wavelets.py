@@ -100,12 +100,12 @@ def _matrix(name: str, n: int) -> Tensor:
     Row k takes h_j of sample 2k + J/2 - j, modulo n, for j = 0 to J - 1; the high-pass filter is
     g_j = (-1)^(j + 1) h_(J - 1 - j).
     """
-    h = torch.tensor(FILTERS[name], dtype=torch.float64)
-    taps = torch.arange(len(h))
+    h = torch.tensor(FILTERS[name], dtype=torch.float64, device="cpu")
+    taps = torch.arange(len(h), device="cpu")
     g = (-1.0) ** (taps + 1) * h.flip(0)
-    k = torch.arange(n // 2)[:, None]
+    k = torch.arange(n // 2, device="cpu")[:, None]
     sample = (2 * k + len(h) // 2 - taps) % n
-    matrix = torch.zeros(2, n // 2, n, dtype=torch.float64)
+    matrix = torch.zeros(2, n // 2, n, dtype=torch.float64, device="cpu")
     for band, taps in zip(matrix, (h, g), strict=True):
         band.scatter_add_(1, sample, taps.expand(n // 2, -1))
     return matrix.reshape(n, n)

@@ -1,11 +1,11 @@
 """Everything in the book's design that a program can check, named by file and cell."""
 
-from medbook._book.lint import book, code, prose
+from medbook._book.lint import book, code, devices, prose
 from medbook._book.lint.page import Page
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Chapter, Project
 
-RULES = (*prose.RULES, *code.RULES, *book.RULES)
+RULES = (*prose.RULES, *code.RULES, *book.RULES, devices.definitions)
 
 
 def check(project: Project, chapters: list[Chapter]) -> list[str]:
@@ -21,4 +21,5 @@ def check(project: Project, chapters: list[Chapter]) -> list[str]:
     systems = systems_of(project)
     pages = [Page(project, chapter, systems) for chapter in chapters]
     problems = [problem for page in pages for rule in RULES for problem in rule(page)]
+    problems += devices.package(project)
     return problems + [problem for rule in book.BOOK_RULES for problem in rule(project, systems)]

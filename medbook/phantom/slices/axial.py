@@ -98,7 +98,7 @@ def _shoulders(p: Patient) -> list[Convex]:
     """Shoulder blades in high slices, and layers of fat between muscles."""
     u = p.draw.uniform
     shapes: list[Convex] = []
-    muscles = p.ellipses(torch.zeros(3), 0, p.a - p.rim, p.b - p.rim)
+    muscles = p.ellipses(torch.zeros(3, device="cpu"), 0, p.a - p.rim, p.b - p.rim)
     for side in SIDES:
         x, y, angle = _wall(p, u(-0.8, -0.6), 0.85, side)
         bone = u(250, 600) * (p.height > 0.55)

@@ -184,7 +184,7 @@ class Brain:
 
     def _lattice(self, shapes: Phantom, reach: int) -> Tensor:
         """Of shapes alone, half a cycle per field apart, rows down: (n, S, S), S = 2 reach + 1."""
-        f = torch.arange(-reach, reach + 1, dtype=torch.float64) / (2 * self.field_mm)
+        f = torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu") / (2 * self.field_mm)
         k = torch.cartesian_prod(-f, f).flip(1)
         half = fourier(shapes.to(torch.float64), k[: len(k) // 2 + 1])
         mirrored = half[:, :-1].flip(1).conj()  # F(-k): shapes are real

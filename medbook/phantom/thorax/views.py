@@ -62,7 +62,9 @@ class View:
     def axes(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
         """Unit vectors to the right of the picture, up, and along the central ray: (3,) each."""
         c, s = math.cos(self.angle), math.sin(self.angle)
-        vectors = torch.tensor([[c, s, 0], [0, 0, 1], [-s, c, 0]], dtype=torch.float64)
+        vectors = torch.tensor(
+            [[c, s, 0], [0, 0, 1], [-s, c, 0]], dtype=torch.float64, device="cpu"
+        )
         right, up, ahead = vectors.to(device)
         return right, up, ahead
 

@@ -57,7 +57,7 @@ def window(name: str, length: int) -> Tensor:
     >>> window("hann", 3)
     tensor([1.0000, 0.5000, 0.0000], dtype=torch.float64)
     """
-    f = torch.linspace(0, 0.5, length, dtype=torch.float64)  # cycles a sample
+    f = torch.linspace(0, 0.5, length, dtype=torch.float64, device="cpu")  # cycles a sample
     if name == "ram-lak":
         return torch.ones_like(f)
     if name == "shepp-logan":

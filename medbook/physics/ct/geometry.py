@@ -45,12 +45,14 @@ class Geometry:
     @property
     def angles(self) -> Tensor:
         """(views,) float64, in rad."""
-        return torch.arange(self.views, dtype=torch.float64) * (self.arc / self.views)
+        return torch.arange(self.views, dtype=torch.float64, device="cpu") * (self.arc / self.views)
 
     @property
     def offsets(self) -> Tensor:
         """(bins,) float64: where the bins lie on the detector, in mm."""
-        return (torch.arange(self.bins, dtype=torch.float64) - (self.bins - 1) / 2) * self.pitch_mm
+        return (
+            torch.arange(self.bins, dtype=torch.float64, device="cpu") - (self.bins - 1) / 2
+        ) * self.pitch_mm
 
     @property
     def axes(self) -> tuple[Tensor, Tensor]:

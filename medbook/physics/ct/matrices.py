@@ -67,14 +67,16 @@ def backprojection_matrix(geometry: Geometry) -> csr_matrix:
         (size * size, views * bins) float64: sum over the views, not yet times pi / views.
     """
     size, views, bins = geometry.size, geometry.views, geometry.bins
-    axis = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2) * geometry.pixel_mm
+    axis = (
+        torch.arange(size, dtype=torch.float64, device="cpu") - (size - 1) / 2
+    ) * geometry.pixel_mm
     y, x = torch.meshgrid(-axis, axis, indexing="ij")
     index, weight = geometry.detector(x.reshape(-1), y.reshape(-1))  # (pixels, views)
     left = index.floor()
     bin = torch.stack([left, left + 1], -1)  # (pixels, views, 2)
     share = torch.stack([left + 1 - index, index - left], -1) * weight[..., None]
     share = torch.where((bin >= 0) & (bin < bins), share, 0.0)
-    column = bin.clamp(0, bins - 1) + torch.arange(views)[:, None] * bins
+    column = bin.clamp(0, bins - 1) + torch.arange(views, device="cpu")[:, None] * bins
     ends = np.arange(size * size + 1, dtype=np.int32) * (2 * views)
     parts = share.reshape(-1).numpy(), column.reshape(-1).to(torch.int32).numpy(), ends
     matrix = csr_matrix(parts, shape=(size * size, views * bins))

@@ -89,7 +89,7 @@ class Projector:
         """Factor of each bin before the filter, and the filter's frequency response."""
         g = self.geometry
         if not isinstance(g, FanBeam):
-            weights, spacing = torch.ones(g.bins, dtype=torch.float64), g.pitch_mm
+            weights, spacing = torch.ones(g.bins, dtype=torch.float64, device="cpu"), g.pitch_mm
         elif g.curved:
             spacing = g.pitch_mm / (g.source_mm + g.detector_mm)  # rad
             weights = g.source_mm * g.fan_angles.cos()

@@ -26,7 +26,9 @@ class Sensitivities:
         Raises:
             MedbookError: maps of another shape.
         """
-        self.maps = torch.ones(1, 1, *size, dtype=torch.complex64) if maps is None else maps
+        self.maps = (
+            torch.ones(1, 1, *size, dtype=torch.complex64, device="cpu") if maps is None else maps
+        )
         if self.maps.ndim != 4 or self.maps.shape[-2:] != size:
             raise MedbookError(
                 f"maps have shape {tuple(self.maps.shape)}: give (1 or B, C, {size[0]}, {size[1]})"

@@ -14,7 +14,7 @@ def centred(n: int) -> Tensor:
     >>> centred(4)
     tensor([-2., -1.,  0.,  1.], dtype=torch.float64)
     """
-    return torch.arange(n, dtype=torch.float64) - n // 2
+    return torch.arange(n, dtype=torch.float64, device="cpu") - n // 2
 
 
 def block(shape: Shape, height: int, width: int) -> Tensor:
@@ -75,6 +75,6 @@ def best(score: Tensor, central: Tensor, wanted: int) -> Tensor:
     tensor([False,  True,  True, False])
     """
     order = torch.where(central, torch.inf, score).flatten().topk(wanted).indices
-    taken = torch.zeros(central.numel(), dtype=torch.bool)
+    taken = torch.zeros(central.numel(), dtype=torch.bool, device="cpu")
     taken[order] = True
     return taken.reshape(central.shape)

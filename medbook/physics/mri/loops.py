@@ -83,15 +83,15 @@ def head_coils(n: int) -> Coils:
     """
     if n < 1:
         raise MedbookError(f"n is {n}: give a number of coils, at least 1")
-    axis = torch.linspace(-HEAD, HEAD, 41, dtype=torch.float64)
+    axis = torch.linspace(-HEAD, HEAD, 41, dtype=torch.float64, device="cpu")
     points = torch.cartesian_prod(axis, axis)
     points = points[points.norm(dim=1) <= HEAD]  # (P, 2): x, y
     field = torch.stack([loop_field(points, j / n, loop_radius(n)) for j in range(n)], 1)  # (P, n)
     field = field / field.abs().square().sum(1).sqrt().mean()
-    f = torch.arange(-HIGHEST, HIGHEST + 1, dtype=torch.float64) * SPACING
+    f = torch.arange(-HIGHEST, HIGHEST + 1, dtype=torch.float64, device="cpu") * SPACING
     frequencies = torch.cartesian_prod(f, f)  # (L, 2)
     E = torch.exp(2j * math.pi * (points @ frequencies.T))  # (P, L)
-    ridge = RIDGE * len(points) * torch.eye(len(frequencies))
+    ridge = RIDGE * len(points) * torch.eye(len(frequencies), device="cpu")
     return Coils(torch.linalg.solve(E.mH @ E + ridge, E.mH @ field).T.contiguous(), frequencies)
 
 
@@ -125,10 +125,12 @@ def loop_field(points: Tensor, turn: float, radius: float, segments: int = 64) -
     tensor([True])
     """
     angle = 2 * math.pi * turn
-    t = torch.arange(segments, dtype=torch.float64)[:, None] * (2 * math.pi / segments)
-    out = torch.tensor([math.cos(angle), math.sin(angle), 0], dtype=torch.float64)
-    along = torch.tensor([-math.sin(angle), math.cos(angle), 0], dtype=torch.float64)
-    up = torch.tensor([0, 0, 1], dtype=torch.float64)
+    t = torch.arange(segments, dtype=torch.float64, device="cpu")[:, None] * (
+        2 * math.pi / segments
+    )
+    out = torch.tensor([math.cos(angle), math.sin(angle), 0], dtype=torch.float64, device="cpu")
+    along = torch.tensor([-math.sin(angle), math.cos(angle), 0], dtype=torch.float64, device="cpu")
+    up = torch.tensor([0, 0, 1], dtype=torch.float64, device="cpu")
     c, s = t.cos(), t.sin()
     wire = RING * out + radius * (c * along + s * up)  # (segments, 3)
     current = c * up - s * along

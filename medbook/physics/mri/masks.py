@@ -69,7 +69,7 @@ def equispaced_lines(shape: Shape, acceleration: float, centre: float, offset: i
 
     def lines(m: int) -> Tensor:
         taken = central.clone()
-        taken[(torch.arange(m) * width // max(m, 1) + offset) % width] = True
+        taken[(torch.arange(m, device="cpu") * width // max(m, 1) + offset) % width] = True
         return taken
 
     nearest = min(map(lines, range(width + 1)), key=lambda taken: abs(int(taken.sum()) - wanted))
@@ -99,7 +99,9 @@ def gaussian_points(
     central, wanted = centre_of(shape, acceleration, centre, centre)
     y, x = (centred(n) / (spread * n) for n in shape)
     log_density = -(y[:, None].square() + x.square()) / 2
-    gumbel = -torch.log(torch.empty(shape, dtype=torch.float64).exponential_(generator=generator))
+    gumbel = -torch.log(
+        torch.empty(shape, dtype=torch.float64, device="cpu").exponential_(generator=generator)
+    )
     return best(log_density + gumbel, central, wanted)[None, None]
 
 
@@ -127,14 +129,16 @@ def radial_lines_on_grid(
     True
     """
     (central, wanted), (height, width) = centre_of(shape, acceleration, centre, centre), shape
-    angle = start + GOLDEN * torch.arange(8 * max(shape), dtype=torch.float64)[:, None]
-    along = torch.arange(-max(shape), max(shape) + 1, 0.5, dtype=torch.float64)
+    angle = (
+        start + GOLDEN * torch.arange(8 * max(shape), dtype=torch.float64, device="cpu")[:, None]
+    )
+    along = torch.arange(-max(shape), max(shape) + 1, 0.5, dtype=torch.float64, device="cpu")
     row = (along * angle.sin()).round().long() + height // 2  # (lines, points)
     column = (along * angle.cos()).round().long() + width // 2
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    line = torch.arange(1, len(angle) + 1)[:, None].expand_as(row)
+    line = torch.arange(1, len(angle) + 1, device="cpu")[:, None].expand_as(row)
     # the first line that meets each sample; 0 for the centre
-    first = torch.full((height * width,), len(angle) + 1)
+    first = torch.full((height * width,), len(angle) + 1, device="cpu")
     first.scatter_reduce_(0, (row * width + column)[inside], line[inside], "amin")
     first[central.flatten()] = 0
     counts = torch.bincount(first, minlength=len(angle) + 2).cumsum(0)[: len(angle) + 1]

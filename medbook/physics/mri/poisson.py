@@ -40,7 +40,7 @@ def poisson_disc(
     central, wanted = centre_of(shape, acceleration, centre, centre)
     order = torch.randperm(central.numel(), generator=generator)
     low, high = 0.0, 4.0 * max(shape)  # growths that give enough points, and too few
-    points = torch.ones(shape, dtype=torch.bool)
+    points = torch.ones(shape, dtype=torch.bool, device="cpu")
     while high - low > TOLERANCE * max(1.0, high):
         growth = (low + high) / 2
         trial = throw(order, disc_radius(shape, growth), central)

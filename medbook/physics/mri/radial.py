@@ -59,7 +59,9 @@ class Radial:
     @property
     def angles(self) -> Tensor:
         """(spokes,) float64, in rad, anticlockwise."""
-        return torch.arange(self.spokes, dtype=torch.float64) * (math.pi / self.spokes)
+        return torch.arange(self.spokes, dtype=torch.float64, device="cpu") * (
+            math.pi / self.spokes
+        )
 
     def A(self, x: Tensor) -> Tensor:
         """Images (B, 1, size, size) to spokes (B, C, spokes, readout), complex."""

@@ -30,7 +30,7 @@ def smooth_phase(n: int, size: int, generator: torch.Generator) -> Tensor:
     >>> smooth_phase(2, 8, torch.Generator()).abs().std() < 1e-6
     tensor(True)
     """
-    axis = torch.linspace(-1, 1, size, dtype=torch.float64)
+    axis = torch.linspace(-1, 1, size, dtype=torch.float64, device="cpu")
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     basis = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y])
     c = math.pi / 2 * (2 * torch.rand(n, 6, generator=generator, dtype=torch.float64) - 1)
