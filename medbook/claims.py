@@ -1,17 +1,20 @@
-"""The claims of the book, read from `book/systems.yml`."""
+"""The systems of the book and what is claimed of them: `book/systems.yml`, `book/claims/`."""
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
 
 from medbook import yamlfile
 from medbook.errors import MedbookError
 from medbook.paths import content_root
-from medbook.profiles import PROFILES
-from medbook.stats import KINDS
+from medbook.profiles import Profile
+from medbook.stats import Kind
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,17 @@ class Claim:
         revised: why the claim was changed after its first result, if it was.
     """
 
+    __pydantic_config__: ClassVar = yamlfile.STRICT
+
     id: str
     statement: str
-    kind: str
+    kind: Kind
     metric: str
-    better: str
-    margin: float
-    arms: dict[str, str]
+    better: Literal["higher", "lower"]
+    margin: Annotated[int | float, Ge(0)]
+    arms: dict[str, str | int | float]
     data: str
-    profile: str
+    profile: Profile
     paper: str
     revised: str = ""
 
@@ -55,6 +60,8 @@ class Claim:
 class System:
     """One published system of the book and its claims."""
 
+    __pydantic_config__: ClassVar = yamlfile.STRICT
+
     slug: str
     title: str
     authors: tuple[str, ...]
@@ -65,37 +72,35 @@ class System:
     claims: tuple[Claim, ...] = ()
 
 
-# What stands in YAML for a field of each type, and how messages call it.
-IN_YAML: dict[Any, tuple[Any, str]] = {
-    str: (str, "a text (in quotes if it looks like a number)"),
-    int: (int, "a whole number"),
-    float: (int | float, "a number"),
-    dict[str, str]: (dict, "a mapping"),
-    tuple[str, ...]: (list, "a list"),
-    tuple[Claim, ...]: (list, "a list"),
-}
-
-
 def load_systems(path: Path | None = None) -> list[System]:
-    """All systems, in the book's order.
+    """All systems, in the book's order, each with the claims of its chapter's file.
 
     Args:
-        path: a systems file; the book's own if None.
+        path: a systems file, with a folder `claims` beside it; the book's own if None.
 
     Raises:
-        MedbookError: the file is no valid list of systems; file and line are named.
+        MedbookError: a file is not what it should be; file and line are named.
 
     >>> {"salm", "csim"} <= {system.slug for system in load_systems()}
     True
     """
     path = path or content_root() / "book/systems.yml"
-    return list(_systems(path.read_bytes(), path.name))
+    systems = _systems(path.read_bytes(), path.name)
+    given = {
+        chapter: _claims(chapter, path.parent / "claims") for chapter in {s.chapter for s in systems}
+    }
+    return [replace(s, claims=given[s.chapter].get(s.slug, ())) for s in systems]
 
 
 def chapter_claims(chapter: str, path: Path | None = None) -> dict[str, Claim]:
     """The claims a chapter has to test, by id."""
-    systems = load_systems(path)
-    return {c.id: c for s in systems if s.chapter == chapter for c in s.claims}
+    folder = (path or content_root() / "book/systems.yml").parent / "claims"
+    return {c.id: c for claims in _claims(chapter, folder).values() for c in claims}
+
+
+def claims_file(chapter: str) -> str:
+    """Where the claims of a chapter stand, relative to the checkout."""
+    return f"book/claims/{chapter}.yml"
 
 
 @lru_cache(maxsize=8)
@@ -104,49 +109,52 @@ def _systems(content: bytes, name: str) -> tuple[System, ...]:
     entries = yamlfile.parse(content, name)
     if not isinstance(entries, list):
         raise MedbookError(f"{name}:1: expected a list of systems, found {entries!r:.40}")
-    systems = tuple(_build(System, entry, f"{name}:1") for entry in entries)
+    systems = tuple(_build(System, entry, name, 1) for entry in entries)
     _refuse_doubles("slug", [(e["slug"], f"{name}:{e.line}") for e in entries])
-    claims = [claim for entry in entries for claim in entry.get("claims") or ()]
-    _refuse_doubles("claim id", [(c["id"], f"{name}:{c.line}") for c in claims])
     return systems
 
 
-def _build(cls: type, entry: Any, where: str) -> Any:
-    """A system or a claim; `where` is the `file:line` of what it stands in."""
-    kind = cls.__name__.lower()
-    if not isinstance(entry, yamlfile.Located):
-        raise MedbookError(f"{where}: expected a mapping for a {kind}, found {entry!r:.40}")
-    where = f"{where.rpartition(':')[0]}:{entry.line}"
-    given = {name: value for name, value in entry.items() if value is not None}
-    _check_fields(cls, given, f"{where}: {kind}")
-    if cls is Claim:
-        claim = Claim(**given)
-        _check_claim(claim, f"{where}: claim {claim.id}")
-        return claim
-    claims = tuple(_build(Claim, c, where) for c in given.get("claims", ()))
-    return System(**given | {"claims": claims, "authors": tuple(given["authors"])})
+def _claims(chapter: str, folder: Path) -> dict[str, tuple[Claim, ...]]:
+    """Slug -> claims of the systems of a chapter; none as long as it has no file."""
+    try:
+        content = (folder / f"{chapter}.yml").read_bytes()
+    except FileNotFoundError:
+        return {}
+    return _claims_in(content, f"claims/{chapter}.yml")
 
 
-def _check_fields(cls: type, given: dict[str, Any], what: str) -> None:
-    """Every field is there and of its type, and there are no others."""
-    known = {field.name: field for field in fields(cls)}
-    if unknown := [name for name in given if name not in known]:
-        raise MedbookError(f"{what} has no field {unknown[0]!r}: known are {', '.join(known)}")
-    if missing := [n for n, f in known.items() if f.default is MISSING and n not in given]:
-        raise MedbookError(f"{what} lacks {', '.join(missing)}")
-    for name, value in given.items():
-        accepted, called = IN_YAML[known[name].type]
-        if not isinstance(value, accepted) or isinstance(value, bool):
-            raise MedbookError(f"{what}: {name} is {value!r:.40}, expected {called}")
+@lru_cache(maxsize=256)
+def _claims_in(content: bytes, name: str) -> dict[str, tuple[Claim, ...]]:
+    by_system = yamlfile.parse(content, name)
+    if not isinstance(by_system, yamlfile.Located):
+        raise MedbookError(f"{name}:1: expected `slug:` and a list of claims, found {by_system!r:.40}")
+    for slug, entries in by_system.items():
+        if not isinstance(entries, list):
+            raise MedbookError(f"{name}:{by_system.line}: {slug}: expected a list of claims")
+    built = {
+        slug: tuple(_build(Claim, entry, name, by_system.line) for entry in entries)
+        for slug, entries in by_system.items()
+    }
+    _refuse_doubles("claim id", list(_named(by_system, name)))
+    return built
 
 
-def _check_claim(claim: Claim, what: str) -> None:
-    allowed = {"kind": KINDS, "better": ("higher", "lower"), "profile": PROFILES}
-    for field, values in allowed.items():
-        if (value := getattr(claim, field)) not in values:
-            raise MedbookError(f"{what}: {field} {value!r} is not one of {', '.join(values)}")
-    if not claim.margin >= 0:
-        raise MedbookError(f"{what}: margin must be a number >= 0, not {claim.margin}")
+def _named(by_system: yamlfile.Located, name: str) -> Iterator[tuple[str, str]]:
+    """Id and `file:line` of each claim, which has to begin with its system's slug."""
+    for slug, entries in by_system.items():
+        for entry in entries:
+            where = f"{name}:{entry.line}"
+            if entry["id"].rpartition("-")[0] != slug:
+                raise MedbookError(f"{where}: claim {entry['id']!r}: ids are {slug}-<number>")
+            yield entry["id"], where
+
+
+def _build(kind: type, entry: Any, name: str, line: int) -> Any:
+    """A system or a claim of a file; `line` is that of what it stands in."""
+    line = getattr(entry, "line", line)
+    known = entry.get("id", "") if isinstance(entry, dict) else ""
+    what = f"{kind.__name__.lower()} {known}".rstrip()
+    return yamlfile.checked(kind, entry, f"{name}:{line}: {what}")
 
 
 def _refuse_doubles(what: str, names: list[tuple[str, str]]) -> None:

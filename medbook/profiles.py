@@ -2,13 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import torch
 
 from medbook.errors import MedbookError
 
-PROFILES = ("smoke", "laptop", "gpu")
+Profile = Literal["smoke", "laptop", "gpu"]
+PROFILES = get_args(Profile)
 SMOKE_BELOW_GIB = 4.0  # Binder gives 2 GiB: too little for the laptop profile
 
 T = TypeVar("T")

@@ -5,14 +5,15 @@ so a claim with no true effect is called reproduced in at most 2.5 % of experime
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medbook.errors import MedbookError
 
-KINDS = ("greater", "noninferior", "equivalent", "monotone", "exact")
+Kind = Literal["greater", "noninferior", "equivalent", "monotone", "exact"]
+KINDS = get_args(Kind)
 VERDICTS = ("reproduced", "not reproduced", "opposite", "inconclusive", "not tested")
 LEVEL = 0.95
 # n equal values have probability 2 * 2^-n under a symmetric two-point law; 6 keep one side < 2.5 %

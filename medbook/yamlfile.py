@@ -1,11 +1,15 @@
 """YAML files whose mistakes are named with their line."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from medbook.errors import MedbookError
+
+
+STRICT = {"extra": "forbid", "strict": True}  # pydantic's configuration of what `checked` reads
 
 
 class Located(dict[Any, Any]):
@@ -46,6 +50,35 @@ def parse(content: bytes, name: str) -> Any:
         return yaml.load(content, _Loader)
     except yaml.YAMLError as error:
         raise invalid(error, name) from None
+
+
+def checked(kind: type, entry: Any, where: str) -> Any:
+    """A mapping as a dataclass or TypedDict: each of its fields there, of its type, and no other.
+
+    Args:
+        kind: the dataclass or TypedDict; `__pydantic_config__ = STRICT` in it refuses other fields.
+        entry: what the file holds.
+        where: `file:` or `file:line: ` and what it is, for messages.
+
+    Raises:
+        MedbookError: the first thing that is wrong, in one line.
+    """
+    from pydantic import TypeAdapter, ValidationError  # here: `import medbook` does not need it
+
+    if not isinstance(entry, Located):
+        raise MedbookError(f"{where}: expected a mapping, found {entry!r:.40}")
+    given = {name: value for name, value in entry.items() if value is not None}
+    try:  # as JSON, in which a list may become a tuple and nothing else changes its type
+        return TypeAdapter(kind).validate_json(json.dumps(given, default=str))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise MedbookError(f"{where}: {field}: {first['msg']}{_given(first)}") from None
+
+
+def _given(error: Any) -> str:
+    """The value that does not fit, where there is one."""
+    return "" if error["type"] == "missing" else f", not {error['input']!r:.40}"
 
 
 def invalid(error: Exception, name: str, first_line: int = 1) -> MedbookError:
