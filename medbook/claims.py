@@ -42,7 +42,7 @@ class Claim:
     kind: Kind
     metric: str
     better: Literal["higher", "lower"]
-    margin: Annotated[int | float, Ge(0)]
+    margin: Annotated[float, Ge(0)]
     arms: dict[str, str | int | float]
     data: str
     profile: Profile
@@ -86,9 +86,12 @@ def load_systems(path: Path | None = None) -> list[System]:
     """
     path = path or content_root() / "book/systems.yml"
     systems = _systems(path.read_bytes(), path.name)
-    given = {
-        chapter: _claims(chapter, path.parent / "claims") for chapter in {s.chapter for s in systems}
-    }
+    given = {s.chapter: _claims(s.chapter, path.parent / "claims") for s in systems}
+    for chapter, claims in given.items():
+        if others := claims.keys() - {s.slug for s in systems if s.chapter == chapter}:
+            raise MedbookError(
+                f"claims/{chapter}.yml:1: {path.name} puts no {', '.join(sorted(others))} there"
+            )
     return [replace(s, claims=given[s.chapter].get(s.slug, ())) for s in systems]
 
 
@@ -109,6 +112,10 @@ def _systems(content: bytes, name: str) -> tuple[System, ...]:
     entries = yamlfile.parse(content, name)
     if not isinstance(entries, list):
         raise MedbookError(f"{name}:1: expected a list of systems, found {entries!r:.40}")
+    for entry in entries:
+        if isinstance(entry, yamlfile.Located) and "claims" in entry:
+            where = claims_file(entry.get("chapter", "<chapter>"))
+            raise MedbookError(f"{name}:{entry.line}: claims stand in {where}")
     systems = tuple(_build(System, entry, name, 1) for entry in entries)
     _refuse_doubles("slug", [(e["slug"], f"{name}:{e.line}") for e in entries])
     return systems
@@ -127,7 +134,9 @@ def _claims(chapter: str, folder: Path) -> dict[str, tuple[Claim, ...]]:
 def _claims_in(content: bytes, name: str) -> dict[str, tuple[Claim, ...]]:
     by_system = yamlfile.parse(content, name)
     if not isinstance(by_system, yamlfile.Located):
-        raise MedbookError(f"{name}:1: expected `slug:` and a list of claims, found {by_system!r:.40}")
+        raise MedbookError(
+            f"{name}:1: expected `slug:` and a list of claims, found {by_system!r:.40}"
+        )
     for slug, entries in by_system.items():
         if not isinstance(entries, list):
             raise MedbookError(f"{name}:{by_system.line}: {slug}: expected a list of claims")
@@ -154,7 +163,9 @@ def _build(kind: type, entry: Any, name: str, line: int) -> Any:
     line = getattr(entry, "line", line)
     known = entry.get("id", "") if isinstance(entry, dict) else ""
     what = f"{kind.__name__.lower()} {known}".rstrip()
-    return yamlfile.checked(kind, entry, f"{name}:{line}: {what}")
+    built = yamlfile.checked(kind, entry, f"{name}:{line}: {what}")
+    # 0 stays 0, where the validator made 0.0 of it: the hash is that of the claim as it is written
+    return replace(built, margin=entry["margin"]) if kind is Claim else built
 
 
 def _refuse_doubles(what: str, names: list[tuple[str, str]]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from medbook import data, profiles, results, stats
-from medbook.claims import Claim, chapter_claims
+from medbook.claims import Claim, chapter_claims, claims_file
 from medbook.errors import MedbookError
 from medbook.parallel import parallel_map, peak_mib, threads
 from medbook.tables import Table, Verdict
@@ -203,7 +203,7 @@ class Session:
         baseline: ArrayLike | None = None,
         units: ArrayLike | None = None,
     ) -> str:
-        """Test a claim of `book/systems.yml` and return its verdict.
+        """Test a claim of `book/claims/<chapter>.yml` and return its verdict.
 
         Args:
             id: the claim's id.
@@ -213,12 +213,12 @@ class Session:
             units: (n_cases,) independent unit (patient, image) of each case.
 
         Raises:
-            MedbookError: systems.yml has no such claim for this chapter.
+            MedbookError: the chapter has no such claim.
         """
         known = chapter_claims(self.chapter)
         if id not in known:
             raise MedbookError(
-                f"claim {id!r} is not in systems.yml for {self.chapter}: known are {list(known)}"
+                f"claim {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
             )
         claim = known[id]
         effects, interval = _effect(claim, ours, baseline, units)
@@ -255,13 +255,11 @@ class Session:
         """Write the results file and return where it is.
 
         Raises:
-            MedbookError: a claim of systems.yml was given no value.
+            MedbookError: a claim of the chapter was given no value.
         """
         missing = sorted(set(chapter_claims(self.chapter)) - set(self.claims))
         if missing:
-            raise MedbookError(
-                f"{self.chapter}: no value was given for claim {', '.join(missing)} of systems.yml"
-            )
+            raise MedbookError(f"{self.chapter}: no value was given for claim {', '.join(missing)}")
         folder = Path(os.environ.get("MEDBOOK_OUT", "_build/interactive"))
         path = folder / f"{self.chapter}.{self.profile}.json"
         results.save(self._content(), path)

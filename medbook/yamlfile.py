@@ -8,7 +8,6 @@ import yaml
 
 from medbook.errors import MedbookError
 
-
 STRICT = {"extra": "forbid", "strict": True}  # pydantic's configuration of what `checked` reads
 
 
@@ -53,10 +52,10 @@ def parse(content: bytes, name: str) -> Any:
 
 
 def checked(kind: type, entry: Any, where: str) -> Any:
-    """A mapping as a dataclass or TypedDict: each of its fields there, of its type, and no other.
+    """A mapping as a dataclass: each of its fields there, of its type, and no other.
 
     Args:
-        kind: the dataclass or TypedDict; `__pydantic_config__ = STRICT` in it refuses other fields.
+        kind: the dataclass; `__pydantic_config__ = STRICT` in it refuses other fields.
         entry: what the file holds.
         where: `file:` or `file:line: ` and what it is, for messages.
 

@@ -130,16 +130,16 @@ if log.read_text().count("started") <= {deaths}:
 """
 
 CLAIM = """
-    - id: {id}
-      statement: The filter is right at all.
-      kind: greater
-      metric: accuracy
-      better: higher
-      margin: {margin}
-      arms: {{ours: filter, baseline: zero}}
-      data: pneumoniamnist
-      profile: laptop
-      paper: not stated
+  - id: {id}
+    statement: The filter is right at all.
+    kind: greater
+    metric: accuracy
+    better: higher
+    margin: {margin}
+    arms: {{ours: filter, baseline: zero}}
+    data: pneumoniamnist
+    profile: laptop
+    paper: not stated
 """
 
 
@@ -150,7 +150,7 @@ class Book:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for folder in ("chapters/trust", "book/results", "book/notebooks", "ci"):
+        for folder in ("chapters/trust", "book/claims", "book/results", "book/notebooks", "ci"):
             (root / folder).mkdir(parents=True)
         (root / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
         (root / "_config.yml").write_text("title: A book\n")
@@ -181,10 +181,12 @@ class Book:
         entry = (
             f"- slug: {chapter}\n  title: About {chapter}\n  authors: [Someone]\n  year: 2024\n"
             f'  links: {{paper: "https://example.org/{chapter}"}}\n  part: trust\n'
-            f"  chapter: {chapter}\n  claims:"
+            f"  chapter: {chapter}\n"
         )
-        texts = "".join(CLAIM.format(id=id, margin=0.1) for id in claims) or " []\n"
-        systems.write_text(before + entry + texts)
+        systems.write_text(before + entry)
+        if claims:
+            texts = "".join(CLAIM.format(id=id, margin=0.1) for id in claims)
+            (self.root / f"book/claims/{chapter}.yml").write_text(f"{chapter}:{texts}")
 
     def served_at(self, address: str) -> None:
         """Make the book a git repository, on branch main, whose `origin` has this address."""

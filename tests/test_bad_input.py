@@ -33,6 +33,7 @@ from medbook._book.runs.plan import make_plan
 COMMAND = [sys.executable, "-c", "from medbook._book.cli import main; main()"]
 TEMPORARY = re.compile(r"\.\d+\.\d+$|\.part$|^tmp")  # ends of names of files that are not finished
 
+CLAIMS = "book/claims/clean.yml"
 Spoil = Callable[[Book, pytest.MonkeyPatch], object]
 
 
@@ -227,12 +228,16 @@ TYPED = [
 BOOK = [
     Case("systems.yml is no YAML", edit("book/systems.yml", "[Someone]", "[Someone"), "run",
          "error: systems.yml:4: not valid YAML: ..."),
-    Case("systems.yml: unknown kind", edit("book/systems.yml", "kind: greater", "kind: more"),
-         "run", "error: systems.yml:9: claim clean-1: kind 'more' is not one of greater,..."),
     Case("systems.yml: field misspelt", edit("book/systems.yml", "year:", "yeer:"), "lint",
-         "error: systems.yml:1: system has no field 'yeer': known are slug, title,..."),
-    Case("systems.yml: claim without margin", edit("book/systems.yml", "margin: 0.1", "margin:"),
-         "status", "error: systems.yml:9: claim lacks margin"),
+         "error: systems.yml:1: system: year: Field required"),
+    Case("a claim of unknown kind", edit(CLAIMS, "kind: greater", "kind: more"), "run",
+         "error: claims/clean.yml:2: claim clean-1: kind: Input should be 'greater',...not 'more'"),
+    Case("a claim without margin", edit(CLAIMS, "margin: 0.1", "margin:"), "status",
+         "error: claims/clean.yml:2: claim clean-1: margin: Field required"),
+    Case("claims of another system", edit(CLAIMS, "clean:\n", "cleen:\n"), "status",
+         "error: claims/clean.yml:2: claim 'clean-1': ids are cleen-<number>"),
+    Case("claims in systems.yml", edit("book/systems.yml", "year: 2024", "claims: []"), "lint",
+         "error: systems.yml:1: claims stand in book/claims/clean.yml"),
     Case("front matter is no YAML", edit(CLEAN, "level: easy", "level: [easy"), "run",
          f"error: {CLEAN}:10: not valid YAML: expected ',' or ']', but got ':'"),
     Case("front matter without medbook", edit(CLEAN, "medbook:\n", "medbok:\n"), "run",
@@ -269,9 +274,9 @@ STATE = [
          "error: clean.ipynb: not a valid notebook (...): restore it, or run the chapter again"),
     Case("committed notebook cut off: publish", cut(NOTEBOOK), "publish --profile smoke",
          "error: clean.ipynb: not a valid notebook (...): restore it, or run the chapter again"),
-    Case("a claim changed after its result", edit("book/systems.yml", "margin: 0.1", "margin: 0.2"),
+    Case("a claim changed after its result", edit(CLAIMS, "margin: 0.1", "margin: 0.2"),
          "publish", "error: clean: run `medbook run clean --profile laptop --seed 0` first: "
-         "book/systems.yml claim clean-1"),
+         "claim clean-1"),
 ]  # fmt: skip
 
 SYSTEM = [

@@ -97,7 +97,7 @@ def test_verdicts_are_counted_and_listed_with_words(book: Book, chapter: Chapter
 
 def test_a_changed_claim_has_no_verdict(book: Book, chapter: Chapter) -> None:
     store(book, "laptop", ["reproduced"] * 3)
-    book.edit("book/systems.yml", "The filter is right at all", "The filter is always right")
+    book.edit("book/claims/one.yml", "The filter is right at all", "The filter is always right")
     assert "- ! **claim changed, not run again:** The filter is always" in text(book, chapter)
 
 

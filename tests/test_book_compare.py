@@ -143,7 +143,7 @@ def test_sound_results_pass(book: Book, stored: dict) -> None:
         ("claims/0/verdict", "opposite", "claims/one-1: verdict 'opposite' should be 'reproduced'"),
         ("claims/0/verdict", "not tested", "claims/one-1: verdict 'not tested' should be"),
         ("claims/0/hash", "0" * 12, "claims/one-1: revised after the result"),
-        ("claims/0/id", "one-9", "claims/one-1: stands in book/systems.yml but has no value"),
+        ("claims/0/id", "one-9", "claims/one-1: stands in book/claims/one.yml but has no value"),
         ("claims/0/id", "one-9", "claims/one-9: has a value but does not stand in"),
     ],
 )
@@ -199,7 +199,7 @@ def test_below_its_profile_a_claim_is_not_tested(book: Book, stored: dict) -> No
 def test_the_verdict_on_a_sweep_follows_from_all_its_points(
     book: Book, stored: dict, middle: list[float], verdict: str
 ) -> None:
-    book.edit("book/systems.yml", "kind: greater", "kind: monotone")
+    book.edit("book/claims/one.yml", "kind: greater", "kind: monotone")
     claim = stored["claims"][0]
     claim |= {"hash": claim_hash(book), "verdict": verdict}
     assert "effects do not follow from the sweep" in problems(book, stored)[0]

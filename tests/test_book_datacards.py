@@ -130,7 +130,7 @@ def test_licences_of_images_in_notebooks_are_stated_by_hand():
         ("name: octmnist", "name: mednist", r"yml:\d+: data set mednist stands here twice"),
         ("train: 1080, val", "val: 1080, train", r"yml:\d+: `splits` must be train, val, test"),
         ("splits: {all: 209}", "splits: {train: 209}", r"yml:\d+: `splits` must be all"),
-        ("    people: children;", "    persons: children;", r"unknown: people, persons"),
+        ("    people: children;", "    persons: children;", r"people: Field required"),
     ],
 )
 def test_what_is_wrong_is_named(book, old, new, message):

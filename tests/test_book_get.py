@@ -165,7 +165,14 @@ def test_away_from_a_checkout_the_package_hands_out_what_it_carries(
 ) -> None:
     """The files that pyproject.toml puts into the wheel are enough."""
     package = tmp_path / "site-packages/medbook"
-    for name in ("_toc.yml", "book/notebooks", "book/results", "book/systems.yml", "chapters"):
+    for name in (
+        "_toc.yml",
+        "book/notebooks",
+        "book/results",
+        "book/claims",
+        "book/systems.yml",
+        "chapters",
+    ):
         target = package / "_content" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (book.root / name).is_dir() else shutil.copy

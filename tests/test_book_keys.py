@@ -88,7 +88,7 @@ def test_an_unchanged_chapter_has_no_differences(book: Book, chapter: Chapter) -
         ("chapters/trust/one.py", "x + 1", "x + 1  # one more", []),
         ("chapters/trust/one.py", "# One", "# Another title", []),
         ("ci/lock.txt", "2.0", "2.1", ["ci/lock.txt"]),
-        ("book/systems.yml", "margin: 0.1", "margin: 0.2", ["book/systems.yml claim one-1"]),
+        ("book/claims/one.yml", "margin: 0.1", "margin: 0.2", ["claim one-1"]),
     ],
 )
 def test_a_change_is_named(

@@ -112,17 +112,16 @@ run.finish()
 CHAPTER += "# padding\n" * (260 - CHAPTER.count("\n"))
 
 CLAIM = """
-    - {{id: filter-{n}, statement: It is right., kind: greater, metric: accuracy, better: higher,
+    - {{id: {slug}-{n}, statement: It is right., kind: greater, metric: accuracy, better: higher,
        margin: 0.1, arms: {{}}, data: pneumoniamnist, profile: laptop, paper: not stated}}"""
 
 SYSTEMS = (
     "- {slug: filter, title: The filter, authors: [Someone], year: 2024, links: {}, "
-    "part: trust, chapter: filters, claims: ["
-    + ",".join(CLAIM.format(n=n).strip().removeprefix("- ") for n in (1, 2, 3))
-    + "]}\n"
+    "part: trust, chapter: filters}\n"
     "- {slug: other, title: Other, authors: [A, B, C, D], year: 2020, links: {}, part: inverse, "
-    "chapter: others, claims: []}\n"
+    "chapter: others}\n"
 )
+CLAIMS = "filter:" + "".join(CLAIM.format(slug="filter", n=n) for n in (1, 2, 3))
 TOC = """\
 format: jb-book
 root: book/intro
@@ -146,6 +145,7 @@ def book(tmp_path):
     """A book with one chapter that breaks no rule."""
     write(tmp_path / SOURCE, CHAPTER)
     write(tmp_path / "book/systems.yml", SYSTEMS)
+    write(tmp_path / "book/claims/filters.yml", CLAIMS)
     write(tmp_path / "_toc.yml", TOC)
     write(tmp_path / "README.md", "<!-- systems --><!-- /systems -->\n")
     notebook = jupytext.reads(CHAPTER, fmt="py:percent")
@@ -271,7 +271,7 @@ def test_claim_without_a_value_is_named(book):
     (book.root / SOURCE).write_text(CHAPTER.replace("    run.claim(id, ours", "    print(id, ours"))
     found = [p for p in problems(book) if "gets no value" in p]
     assert found == [
-        f"book/systems.yml: claim 'filter-{n}' gets no value in {SOURCE}" for n in (2, 3)
+        f"book/claims/filters.yml: claim 'filter-{n}' gets no value in {SOURCE}" for n in (2, 3)
     ]
 
 
@@ -354,10 +354,9 @@ def test_files_of_no_chapter(book):
 
 
 def test_claims_without_a_chapter(book):
-    claim = CLAIM.format(n=8).strip().removeprefix("- ")
-    edit(book, "book/systems.yml", "others, claims: []", f"others, claims: [{claim}]")
+    write(book.root / "book/claims/others.yml", "other:" + CLAIM.format(slug="other", n=8))
     readme.refresh(book)
-    assert problems(book) == ["book/systems.yml: other has claims but no chapter others"]
+    assert problems(book) == ["book/claims/others.yml: other has claims but no chapter"]
 
 
 ENTRY = "      - file: book/notebooks/filters\n"

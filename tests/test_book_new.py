@@ -23,19 +23,24 @@ parts:
 """
 SYSTEMS = """\
 - {slug: n-m, title: N of M, authors: [A], year: 2024, links: {}, part: trust,
-   chapter: sparsity, claims: [{id: n-m-1, statement: It works., kind: exact, metric: m,
-   better: higher, margin: 0, arms: {}, data: x, profile: laptop, paper: not stated}]}
+   chapter: sparsity}
 - {slug: other, title: Other, authors: [B], year: 2024, links: {paper: "https://example.org"},
-   part: trust, chapter: sparsity, claims: []}
+   part: trust, chapter: sparsity}
 - {slug: third, title: Third, authors: [C], year: 2024, links: {}, part: few_labels,
-   chapter: clusters, claims: []}
+   chapter: clusters}
+"""
+CLAIMS = """\
+n-m:
+- {id: n-m-1, statement: It works., kind: exact, metric: m, better: higher, margin: 0, arms: {},
+   data: x, profile: laptop, paper: not stated}
 """
 
 
 @pytest.fixture
 def book(tmp_path):
     (tmp_path / "chapters").mkdir()
-    (tmp_path / "book").mkdir()
+    (tmp_path / "book/claims").mkdir(parents=True)
+    (tmp_path / "book/claims/sparsity.yml").write_text(CLAIMS)
     (tmp_path / "_toc.yml").write_text(TOC)
     (tmp_path / "book/systems.yml").write_text(SYSTEMS)
     (tmp_path / "README.md").write_text("<!-- systems --><!-- /systems -->")

@@ -21,13 +21,14 @@ CLAIMS = [
     CLAIM.format(id="one-2", kind="exact", revised="a typo"),
     CLAIM.format(id="one-3", kind="greater", revised=""),
 ]
-SYSTEMS = f"""\
-- {{slug: one, title: A | B, authors: [A, B], year: 2024, links: {{paper: "https://example.org"}},
-   part: trust, chapter: filters, claims: [{", ".join(CLAIMS)}]}}
-- {{slug: two, title: Two, authors: [A, B, C, D], year: 2023, links: {{}}, part: trust,
-   chapter: later, claims: []}}
-- {{slug: three, title: Three, authors: [A, et al.], year: 2022, links: {{}}, part: few_labels,
-   chapter: later_too, claims: []}}
+CLAIMED = "one:\n" + "".join(f"- {claim}\n" for claim in CLAIMS)
+SYSTEMS = """\
+- {slug: one, title: A | B, authors: [A, B], year: 2024, links: {paper: "https://example.org"},
+   part: trust, chapter: filters}
+- {slug: two, title: Two, authors: [A, B, C, D], year: 2023, links: {}, part: trust,
+   chapter: later}
+- {slug: three, title: Three, authors: [A, et al.], year: 2022, links: {}, part: few_labels,
+   chapter: later_too}
 """
 BIB = """\
 @misc{new, author = {Last, First}, title = {Newer}, year = {2024}, eprint = {2401.00001},
@@ -39,11 +40,12 @@ BIB = """\
 
 @pytest.fixture
 def book(tmp_path):
-    for folder in ("chapters/trust", "book/results", "book/notebooks", "ci"):
+    for folder in ("chapters/trust", "book/results", "book/notebooks", "book/claims", "ci"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "_toc.yml").write_text("chapters:\n  - file: book/notebooks/filters\n")
     (tmp_path / "ci/lock.txt").write_text("")
     (tmp_path / "book/systems.yml").write_text(SYSTEMS)
+    (tmp_path / "book/claims/filters.yml").write_text(CLAIMED)
     (tmp_path / "book/references.bib").write_text(BIB)
     (tmp_path / "chapters/trust/filters.py").write_text(HEAD.format(title="Filters", systems="one"))
     return Project(tmp_path)
@@ -140,8 +142,8 @@ def test_chance_counts_verdicts_of_intervals_only(book):
 
 def test_a_changed_claim_has_no_verdict(book):
     result(book, "laptop", LAPTOP)
-    systems = book.root / "book/systems.yml"
-    systems.write_text(systems.read_text().replace("Claim one-1 holds", "Claim one-1 always holds"))
+    claims = book.root / "book/claims/filters.yml"
+    claims.write_text(claims.read_text().replace("Claim one-1 holds", "Claim one-1 always holds"))
     text = pages.generated(book)["book/scoreboard.md"]
     assert rows(text, "one-1")[0][3] == "claim changed, not run again"
     assert rows(text, "A \\| B")[0][2] == (

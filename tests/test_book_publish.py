@@ -182,7 +182,7 @@ def test_prose_is_published_without_a_run(published: Book) -> None:
     ("file", "old", "new", "reason"),
     [
         ("chapters/trust/clean.py", "CANDIDATES = 41", "CANDIDATES = 43", "clean.py cell 3"),
-        ("book/systems.yml", "margin: 0.1", "margin: 0.2", "claim clean-1"),
+        ("book/claims/clean.yml", "margin: 0.1", "margin: 0.2", "claim clean-1"),
         ("../medbook/stats.py", "LEVEL = 0.95", "LEVEL = 0.9", "medbook/stats.py"),
         ("book/notebooks/clean.ipynb", '"results": "', '"results": "0', "not of the stored run"),
         ("book/results/clean.laptop.json", '"n": ', '"n": 1', "changed after it was measured"),

@@ -109,7 +109,7 @@ def test_a_claim_without_a_value_and_a_value_without_a_claim_are_named(book: Boo
     assert "chapters/trust/lacking.py:" in lacking and "cell 4 (run.finish())" in lacking
     assert "no value was given for claim lacking-2" in lacking
     assert "chapters/trust/foreign.py:" in foreign and "cell 3 (run.claim(" in foreign
-    assert "'foreign-9' is not in systems.yml" in foreign
+    assert "'foreign-9' is not in book/claims/foreign.yml" in foreign
 
 
 def waiting_run(book: Book) -> tuple[subprocess.Popen[str], list[psutil.Process]]:

@@ -40,7 +40,7 @@ def book(tmp_path):
     (tmp_path / "ci/lock.txt").write_text("")
     (tmp_path / "book/systems.yml").write_text(
         "- {slug: one, title: One, authors: [A], year: 2024, links: {}, part: trust, "
-        "chapter: filters, claims: []}\n"
+        "chapter: filters}\n"
     )
     (tmp_path / "book/references.bib").write_text(
         "@misc{one, author = {A}, title = {One}, year = {2024}}"

@@ -191,9 +191,9 @@ def test_equal_smoke_numbers_keep_a_changed_laptop_result(published: Book) -> No
 
 def test_a_revised_claim_is_stale_whatever_smoke_says(published: Book) -> None:
     [chapter] = published.project.chapters()
-    published.edit("book/systems.yml", "margin: 0.1", "margin: 0.05")
+    published.edit("book/claims/clean.yml", "margin: 0.1", "margin: 0.05")
     found = judge(published.project, chapter, "laptop")
-    assert found == ("stale", ["book/systems.yml claim clean-1"])
+    assert found == ("stale", ["claim clean-1"])
     messages = unsound(published.project, chapter, "laptop")
     assert messages == [
         f"{LAPTOP}: claims/clean-1: revised after the result: run again with a new base seed"
@@ -201,12 +201,12 @@ def test_a_revised_claim_is_stale_whatever_smoke_says(published: Book) -> None:
 
 
 def test_a_claim_without_a_value_is_named(published: Book) -> None:
-    published.edit("book/systems.yml", "- id: clean-1", "- id: clean-2")
+    published.edit("book/claims/clean.yml", "- id: clean-1", "- id: clean-2")
     [chapter] = published.project.chapters()
     messages = unsound(published.project, chapter, "smoke")
     assert messages == [
-        f"{SMOKE}: claims/clean-2: stands in book/systems.yml but has no value",
-        f"{SMOKE}: claims/clean-1: has a value but does not stand in book/systems.yml",
+        f"{SMOKE}: claims/clean-2: stands in book/claims/clean.yml but has no value",
+        f"{SMOKE}: claims/clean-1: has a value but does not stand in book/claims/clean.yml",
     ]
 
 

@@ -10,16 +10,16 @@ from medbook.errors import MedbookError
 from medbook.stats import KINDS
 
 CLAIM = """
-    - id: demo-1
-      statement: A is better than B.
-      kind: greater
-      margin: 0.1
-      metric: accuracy on the test images
-      better: higher
-      arms: {ours: A, baseline: B}
-      data: pneumoniamnist
-      profile: smoke
-      paper: not stated
+  - id: demo-1
+    statement: A is better than B.
+    kind: greater
+    margin: 0.1
+    metric: accuracy on the test images
+    better: higher
+    arms: {ours: A, baseline: B}
+    data: pneumoniamnist
+    profile: smoke
+    paper: not stated
 """
 SYSTEM = """
 - slug: demo
@@ -29,17 +29,21 @@ SYSTEM = """
   links: {paper: "https://example.org"}
   part: trust
   chapter: demo_chapter
-  claims:"""
+"""
 
 
-def write(folder: Path, text: str) -> Path:
+def write(folder: Path, systems: str = SYSTEM, **claims: str) -> Path:
+    """A systems file, and beside it the claims of chapters by their names."""
     path = folder / "systems.yml"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(systems, encoding="utf-8")
+    (folder / "claims").mkdir(exist_ok=True)
+    for chapter, text in claims.items():
+        (folder / f"claims/{chapter}.yml").write_text(text, encoding="utf-8")
     return path
 
 
 def test_a_system_is_read_whole(tmp_path: Path) -> None:
-    (system,) = load_systems(write(tmp_path, SYSTEM + CLAIM))
+    (system,) = load_systems(write(tmp_path, demo_chapter="demo:" + CLAIM))
     assert (system.slug, system.year, system.authors) == ("demo", 2024, ("Ada", "Bob"))
     assert system.links == {"paper": "https://example.org"}
     (claim,) = system.claims
@@ -49,13 +53,16 @@ def test_a_system_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_a_planned_system_has_no_claims(tmp_path: Path) -> None:
-    (system,) = load_systems(write(tmp_path, SYSTEM + " []\n"))
+    (system,) = load_systems(write(tmp_path))
     assert system.claims == ()
 
 
 def test_the_claims_of_a_chapter(tmp_path: Path) -> None:
-    other = (SYSTEM + CLAIM).replace("demo", "other")
-    path = write(tmp_path, SYSTEM + CLAIM + CLAIM.replace("demo-1", "demo-2") + other)
+    path = write(
+        tmp_path, SYSTEM + SYSTEM.replace("demo", "other"),
+        demo_chapter="demo:" + CLAIM + CLAIM.replace("demo-1", "demo-2"),
+        other_chapter="other:" + CLAIM.replace("demo", "other"),
+    )  # fmt: skip
     assert list(chapter_claims("demo_chapter", path)) == ["demo-1", "demo-2"]
     assert list(chapter_claims("other_chapter", path)) == ["other-1"]
     assert chapter_claims("no_such", path) == {}
@@ -64,35 +71,68 @@ def test_the_claims_of_a_chapter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("kind: greater", "kind: larger", 10, "kind 'larger' is not one of greater"),
-        ("better: higher", "better: up", 10, "better 'up' is not one of higher, lower"),
-        ("profile: smoke", "profile: huge", 10, "profile 'huge' is not one of smoke"),
-        ("margin: 0.1", "margin: -0.1", 10, "margin must be a number >= 0"),
-        ("margin: 0.1", "margin: some", 10, "margin is 'some', expected a number"),
-        ("margin: 0.1", "margin: yes", 10, "margin is True, expected a number"),
-        ("margin: 0.1", "margin: .nan", 10, "margin must be a number >= 0"),
-        ("paper: not stated", "papers: 1", 10, "claim has no field 'papers': known are id"),
-        ("      paper: not stated\n", "", 10, "claim lacks paper"),
-        ("  title: A demonstration\n", "", 2, "system lacks title"),
-        ("year: 2024", "yeer: 2024", 2, "system has no field 'yeer'"),
-        ("title: A demonstration", "title:", 2, "system lacks title"),
-        ("paper: not stated", "paper: 0.93", 10, "paper is 0.93, expected a text (in quotes"),
-        ("authors: [Ada, Bob]", "authors: Ada", 2, "authors is 'Ada', expected a list"),
-        ("arms: {ours: A, baseline: B}", "arms: A", 10, "arms is 'A', expected a mapping"),
-        ("    - id: demo-1", "    - id\n    - id: demo-1", 2, "a mapping for a claim, found 'id'"),
+        ("  title: A demonstration\n", "", 2, "system: title: Field required"),
+        ("year: 2024", "yeer: 2024", 2, "system: year: Field required"),
+        ("year: 2024", "year: '2024'", 2, "year: Input should be a valid integer, not '2024'"),
+        ("title: A demonstration", "title:", 2, "system: title: Field required"),
+        ("authors: [Ada, Bob]", "authors: Ada", 2, "authors: Input should be a valid"),
         ("authors: [Ada, Bob]", "authors: [Ada, Bob", 5, "not valid YAML: "),
+        ("year: 2024", "year: 2024\n  claims: []", 2, "claims stand in book/claims/demo_chapter"),
     ],
 )
-def test_an_error_names_file_and_line(
+def test_an_error_in_a_system_names_file_and_line(
     tmp_path: Path, old: str, new: str, line: int, message: str
 ) -> None:
-    text = SYSTEM + CLAIM
-    assert old in text
+    assert old in SYSTEM
     with pytest.raises(MedbookError) as caught:
-        load_systems(write(tmp_path, text.replace(old, new)))
+        load_systems(write(tmp_path, SYSTEM.replace(old, new)))
     assert str(caught.value).startswith(f"systems.yml:{line}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("kind: greater", "kind: larger", 2, "claim demo-1: kind: Input should be 'greater', "),
+        (
+            "better: higher",
+            "better: up",
+            2,
+            "better: Input should be 'higher' or 'lower', not 'up'",
+        ),
+        ("profile: smoke", "profile: huge", 2, "profile: Input should be 'smoke', 'laptop' or "),
+        ("margin: 0.1", "margin: -0.1", 2, "should be greater than or equal to 0, not -0.1"),
+        ("margin: 0.1", "margin: some", 2, "margin: Input should be a valid number, not 'some'"),
+        ("margin: 0.1", "margin: yes", 2, "margin: Input should be a valid number, not True"),
+        ("margin: 0.1", "margin: .nan", 2, "should be greater than or equal to 0, not nan"),
+        ("paper: not stated", "papers: 1", 2, "paper: Field required"),
+        ("paper: not stated", "paper: x\n    papers: 1", 2, "papers: Unexpected keyword argument"),
+        ("    paper: not stated\n", "", 2, "claim demo-1: paper: Field required"),
+        ("paper: not stated", "paper: 0.93", 2, "paper: Input should be a valid string, not 0.93"),
+        ("arms: {ours: A, baseline: B}", "arms: A", 2, "arms: Input should be an object, not 'A'"),
+        ("  - id: demo-1", "  - id\n  - id: demo-1", 1, "expected a mapping, found 'id'"),
+        ("id: demo-1", "id: other-1", 2, "claim 'other-1': ids are demo-<number>"),
+        ("demo:", "strange:", 2, "ids are strange-<number>"),
+        ("demo:", "- demo:", 1, "expected `slug:` and a list of claims"),
+    ],
+)
+def test_an_error_in_a_claim_names_file_and_line(
+    tmp_path: Path, old: str, new: str, line: int, message: str
+) -> None:
+    text = "demo:" + CLAIM
+    assert old in text
+    with pytest.raises(MedbookError) as caught:
+        load_systems(write(tmp_path, demo_chapter=text.replace(old, new, 1)))
+    assert str(caught.value).startswith(f"claims/demo_chapter.yml:{line}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_system_of_another_chapter_is_refused(tmp_path: Path) -> None:
+    claims = "other:" + CLAIM.replace("demo", "other")
+    with pytest.raises(MedbookError, match=r"^claims/demo_chapter\.yml:1: .* no other there"):
+        load_systems(write(tmp_path, demo_chapter=claims))
 
 
 def test_another_encoding_is_named(tmp_path: Path) -> None:
@@ -110,17 +150,18 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_doubles_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MedbookError, match=r"yml:10: slug 'demo' is used twice, .* systems.yml:2"):
-        load_systems(write(tmp_path, (SYSTEM + " []") * 2))
-    with pytest.raises(MedbookError, match=r"yml:21: claim id 'demo-1' is used twice, .*yml:10"):
-        load_systems(write(tmp_path, SYSTEM + CLAIM * 2))
+        load_systems(write(tmp_path, SYSTEM * 2))
+    with pytest.raises(MedbookError, match=r"yml:12: claim id 'demo-1' is used twice, .*yml:2"):
+        load_systems(write(tmp_path, demo_chapter="demo:" + CLAIM + CLAIM.lstrip("\n")))
 
 
 def test_the_hash_changes_with_every_field_and_with_nothing_else(tmp_path: Path) -> None:
-    path = write(tmp_path, SYSTEM + CLAIM)
-    claim = load_systems(path)[0].claims[0]
-    assert load_systems(path)[0].claims[0].hash == claim.hash
-    moved = write(tmp_path, "# a comment moves all lines\n" + SYSTEM + CLAIM)
-    assert load_systems(moved)[0].claims[0].hash == claim.hash
+    def read(text: str) -> Claim:
+        return load_systems(write(tmp_path, demo_chapter=text))[0].claims[0]
+
+    claim = read("demo:" + CLAIM)
+    assert read("demo:" + CLAIM).hash == claim.hash
+    assert read("# a comment moves all lines\ndemo:" + CLAIM).hash == claim.hash
     changed = {"margin": 0.2, "arms": {"ours": "A", "baseline": "C"}}
     hashes = {
         replace(claim, **{f.name: changed.get(f.name, "changed")}).hash for f in fields(Claim)

@@ -111,5 +111,5 @@ def test_the_scoreboard_states_both(tmp_path: Path) -> None:
     text = scoreboard.page(book.project, states)
     assert "5 seeds, real; replicated 1 of 2 |" in text
     assert "Files counted: 2; left out: 1 of other claims or another kind of data." in text
-    book.edit("book/systems.yml", "right at all", "right everywhere")
+    book.edit("book/claims/one.yml", "right at all", "right everywhere")
     assert "replicated 0 of" not in scoreboard.page(book.project, states)

@@ -223,7 +223,7 @@ def test_cases_are_redrawn_as_units() -> None:
 @pytest.mark.parametrize(
     ("id", "values", "message"),
     [
-        ("demo-9", CLEARLY_BETTER, r"not in systems\.yml for demo: known are \['demo-1'"),
+        ("demo-9", CLEARLY_BETTER, r"not in book/claims/demo\.yml: known are \['demo-1'"),
         ("demo-1", {"ours": [1.0, 2.0]}, "needs a baseline"),
         ("demo-1", {"ours": [1.0, 2.0], "baseline": [1.0]}, "pair them"),
         ("demo-1", {"ours": [1.0, np.nan], "baseline": [1.0, 1.0]}, "finite"),

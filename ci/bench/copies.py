@@ -60,6 +60,9 @@ def enter(project: Project, model: Chapter, rename: Rename) -> None:
     entries = yaml.safe_load(systems.read_text(encoding="utf-8"))
     own = yaml.safe_dump([entry for entry in entries if entry["chapter"] == model.id])
     systems.write_text(systems.read_text(encoding="utf-8") + "\n" + rename(own), encoding="utf-8")
+    claimed = project.root / claims.claims_file(model.id)
+    copy = project.root / claims.claims_file(rename(model.id))
+    copy.write_text(rename(claimed.read_text(encoding="utf-8")), encoding="utf-8")
     for path in (project.root / "_toc.yml", project.root / "book/courses.yml"):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         place = next(k for k, line in enumerate(lines) if line != rename(line))

@@ -72,12 +72,12 @@ def differences(chapter: Chapter, old: Key, new: Key) -> list[str]:
 
     Returns:
         e.g. `chapters/trust/x.py cell 7`, `medbook/data/twins.py`, `ci/lock.txt`,
-        `book/systems.yml claim salm-1`, `data mednist`; empty if the keys are equal.
+        `claim salm-1`, `data mednist`; empty if the keys are equal.
     """
     named = [part for part in ("profile", "seed") if old.get(part) != new[part]]
     named += ["ci/lock.txt"] if old.get("lock") != new["lock"] else []
     named += _changed_cells(source_name(chapter), old.get("cells", []), new["cells"])
-    prefixes = {"modules": "", "chapters": "", "claims": "book/systems.yml claim ", "data": "data "}
+    prefixes = {"modules": "", "chapters": "", "claims": "claim ", "data": "data "}
     for part, prefix in prefixes.items():
         before, after = old.get(part, {}), new[part]
         names = sorted(before.keys() | after.keys())

@@ -64,11 +64,12 @@ def _metrics(stored: Results) -> Iterator[str]:
 
 def _claims(stored: Results, known: dict[str, claims.Claim]) -> Iterator[str]:
     measured = {claim["id"]: claim for claim in stored["claims"]}
+    where = claims.claims_file(stored["chapter"])
     for id in sorted(known.keys() - measured.keys()):
-        yield f"claims/{id}: stands in book/systems.yml but has no value"
+        yield f"claims/{id}: stands in {where} but has no value"
     for id, claim in measured.items():
         if id not in known:
-            yield f"claims/{id}: has a value but does not stand in book/systems.yml"
+            yield f"claims/{id}: has a value but does not stand in {where}"
         elif claim["hash"] != known[id].hash:
             yield f"claims/{id}: revised after the result: run again with a new base seed"
         else:

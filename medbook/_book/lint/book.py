@@ -10,7 +10,7 @@ from medbook._book.lint.page import Page, Problems
 from medbook._book.markdown import title
 from medbook._book.notebooks.card import card, notebook_links
 from medbook._book.project import NOTEBOOK_BYTES, SMOKE_BUDGET, Project, read_notebook
-from medbook.claims import System
+from medbook.claims import System, claims_file
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 
@@ -136,7 +136,7 @@ def claims_have_chapters(project: Project, systems: list[System]) -> Problems:
     ids = {chapter.id for chapter in project.chapters()}
     for system in systems:
         if system.claims and system.chapter not in ids:
-            yield f"book/systems.yml: {system.slug} has claims but no chapter {system.chapter}"
+            yield f"{claims_file(system.chapter)}: {system.slug} has claims but no chapter"
 
 
 RULES = (front_matter, systems, listed_once, published, smoke_budget)

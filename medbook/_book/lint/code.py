@@ -4,6 +4,7 @@ import ast
 import re
 
 from medbook._book.lint.page import Page, Problems
+from medbook.claims import claims_file
 
 PARAMETERS = ast.dump(ast.parse('profile = "auto"\nseed = 0'))
 DEFINING = (
@@ -93,7 +94,7 @@ def _has_text(call: ast.Call, name: str) -> bool:
 
 
 def claims(page: Page) -> Problems:
-    """The chapter passes values for the claims that systems.yml lists for it, and for no others."""
+    """The chapter passes values for the claims of its file, and for no others."""
     known = {c.id for s in page.systems if s.chapter == page.chapter.id for c in s.claims}
     calls = [(number, call) for number, call in page.calls() if _name(call) == "claim"]
     passed = {id: (number, call.lineno) for number, call in calls if (id := _id(call))}
@@ -105,9 +106,9 @@ def claims(page: Page) -> Problems:
                 yield page.at(number, "no claim's id is written out in this cell", call.lineno)
     for id in sorted(passed.keys() - known):
         number, line = passed[id]
-        yield page.at(number, f"claim {id!r} is not in book/systems.yml for this chapter", line)
+        yield page.at(number, f"claim {id!r} is not in {claims_file(page.chapter.id)}", line)
     for id in sorted(known - passed.keys()):
-        yield f"book/systems.yml: claim {id!r} gets no value in {page.where}"
+        yield f"{claims_file(page.chapter.id)}: claim {id!r} gets no value in {page.where}"
 
 
 def _id(call: ast.Call) -> str:

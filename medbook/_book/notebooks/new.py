@@ -8,7 +8,7 @@ from medbook import results
 from medbook._book.markdown import title
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Project
-from medbook.claims import System
+from medbook.claims import System, claims_file
 from medbook.errors import MedbookError
 
 TEMPLATE = Path(__file__).with_name("chapter_template.txt")
@@ -74,7 +74,7 @@ def skeleton(chapter: str, systems: list[System]) -> str:
         title=title(chapter),
         systems=", ".join(system.slug for system in systems),
         methods="".join(methods).rstrip(),
-        claims="\n".join(claims) or "# TODO: write the claims into book/systems.yml first",
+        claims="\n".join(claims) or f"# TODO: write the claims into {claims_file(chapter)} first",
     )
 
 

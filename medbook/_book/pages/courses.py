@@ -4,21 +4,55 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
+from typing import Any, ClassVar
 
 from medbook._book.pages import records
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Project
 from medbook.claims import System
 from medbook.errors import MedbookError
-from medbook.yamlfile import Located
+from medbook.yamlfile import STRICT, Located
 
 FILE = "courses.yml"
 LEVELS = ("introductory", "intermediate", "advanced")
-CHAPTER = {"id": str, "title": str, "level": str, "after": list[str]}
-COURSE = {"id": str, "title": str, "audience": str, "unit": str, "sessions": list}
-SESSION = {"title": str} | dict.fromkeys(
-    ("chapters", "objectives", "hand_in", "reading"), list[str]
-)
+
+
+@dataclass
+class ChapterEntry:
+    """What `courses.yml` says of a chapter."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    id: str
+    title: str
+    level: str
+    after: list[str]
+
+
+@dataclass
+class CourseEntry:
+    """A course of `courses.yml`."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    id: str
+    title: str
+    audience: str
+    unit: str
+    sessions: list[Any]
+
+
+@dataclass
+class SessionEntry:
+    """A session of a course."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    title: str
+    chapters: list[str]
+    objectives: list[str]
+    hand_in: list[str]
+    reading: list[str]
 
 
 @dataclass(frozen=True)
@@ -102,14 +136,14 @@ def load(project: Project) -> Curriculum:
     topics = _topics(root, {system.chapter: system.part for system in systems})
     _compare_levels(project, root, topics)
     known = {system.slug: system for system in systems}
-    courses = records.entries(root, "courses", COURSE, FILE)
+    courses = records.entries(root, "courses", CourseEntry, FILE)
     return Curriculum(topics, tuple(_course(entry, topics, known) for entry in courses))
 
 
 def _topics(root: Located, parts: dict[str, str]) -> dict[str, Topic]:
     """The chapters in the order of `parts` (chapter -> part)."""
     topics: dict[str, Topic] = {}
-    for entry in records.entries(root, "chapters", CHAPTER, FILE):
+    for entry in records.entries(root, "chapters", ChapterEntry, FILE):
         _refuse_unknown([entry["id"]], parts, entry, "chapter in systems.yml called")
         _refuse_unknown([entry["level"]], LEVELS, entry, "level")
         _refuse_unknown(entry["after"], parts, entry, "chapter in systems.yml called")
@@ -154,7 +188,7 @@ def _compare_levels(project: Project, root: Located, topics: dict[str, Topic]) -
 
 
 def _course(entry: Located, topics: dict[str, Topic], systems: dict[str, System]) -> Course:
-    sessions = records.entries(entry, "sessions", SESSION, FILE)
+    sessions = records.entries(entry, "sessions", SessionEntry, FILE)
     whole = {id for session in sessions for id in session["chapters"]}
     taught: set[str] = set()
     for session in sessions:

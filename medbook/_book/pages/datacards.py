@@ -1,6 +1,7 @@
 """Data cards: what is known about each data set, with pictures of its twin."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from medbook._book.markdown import link, table
 from medbook._book.pages import records, twin_strips
@@ -8,16 +9,17 @@ from medbook._book.project import Chapter, Project
 from medbook.data import ENTRIES, Entry, ImageInfo, Info
 from medbook.data.entries import File
 from medbook.errors import MedbookError
+from medbook.yamlfile import STRICT
 
 FILE = "datasets.yml"
-TEXTS = ("name", "image", "split_by", "people", "artefacts", "labels", "twin")
-FIELDS = dict.fromkeys(TEXTS, str) | {"splits": dict}
 SPLITS: dict[type[Entry], list[str]] = {Info: ["train", "val", "test"], ImageInfo: ["all"]}
 
 
 @dataclass(frozen=True)
 class Facts:
     """What `book/datasets.yml` adds to the registry; `splits` holds numbers of images."""
+
+    __pydantic_config__: ClassVar = STRICT
 
     name: str
     image: str
@@ -37,7 +39,7 @@ def load(project: Project) -> dict[str, Facts]:
     """
     root = records.read(project.root / "book" / FILE)
     facts: dict[str, Facts] = {}
-    for entry in records.entries(root, "sets", FIELDS, FILE):
+    for entry in records.entries(root, "sets", Facts, FILE):
         name, where = entry["name"], f"{FILE}:{entry.line}"
         if name not in ENTRIES or name in facts:
             what = "stands here twice" if name in facts else "is not in the registry"

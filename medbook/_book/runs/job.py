@@ -15,6 +15,7 @@ from medbook._book import keys
 from medbook._book.project import Chapter
 from medbook._book.runs.failure import cell_seconds
 from medbook._book.runs.plan import Plan
+from medbook.claims import claims_file
 from medbook.errors import MedbookError
 
 KERNEL_DIED = 138  # exit code of papermill
@@ -87,6 +88,8 @@ def make_job(plan: Plan, chapter: Chapter) -> Job:
     root = plan.project.root
     notebook = chapter.notebook()
     read = ["book/systems.yml", keys.source_name(chapter), *key["chapters"]]
+    if (root / (claimed := claims_file(chapter.id))).exists():
+        read.append(claimed)
     return Job(
         name=f"{chapter.id}.{plan.profile}-seed{plan.seed}.{plan.tag}",
         chapter=chapter.id,
