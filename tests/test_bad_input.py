@@ -226,7 +226,7 @@ TYPED = [
 ]  # fmt: skip
 
 BOOK = [
-    Case("systems.yml is no YAML", edit("book/systems.yml", "[Someone]", "[Someone"), "run",
+    Case("systems.yml is no YAML", edit("book/systems.yml", "[Someone]", "[Someone"), "lint",
          "error: systems.yml:4: not valid YAML: ..."),
     Case("systems.yml: field misspelt", edit("book/systems.yml", "year:", "yeer:"), "lint",
          "error: systems.yml:1: system: year: Field required"),

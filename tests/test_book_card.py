@@ -40,7 +40,7 @@ def store(book: Book, profile: str, verdicts: list[str], **more: object) -> resu
         for n, (verdict, (id, claim)) in enumerate(zip(verdicts, known.items(), strict=False), 3)
     ]
     run = {
-        "schema": 1, "chapter": "one", "profile": profile, "seed": 0, "seconds": 780.0,
+        "schema": results.SCHEMA, "chapter": "one", "profile": profile, "seed": 0, "seconds": 780.0,
         "peak_mib": 1900, "device_mib": 0, "environment": {"device": "A machine"},
         "claims": measured,
         "data": [{"name": "pneumoniamnist", "kind": "real", "n": 5856, "unit": "image"}],

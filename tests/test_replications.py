@@ -21,7 +21,7 @@ CLAIM = {
 
 def a_run(seed: int, claim: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
     run = {
-        "schema": 1, "chapter": "one", "profile": "laptop", "seed": seed, "environment": {},
+        "schema": results.SCHEMA, "chapter": "one", "profile": "laptop", "seed": seed, "environment": {},
         "key": {"lock": "l", **CODE}, "claims": [CLAIM | (claim or {})], "metrics": {},
     }  # fmt: skip
     return run | changed
@@ -93,7 +93,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, old: str, new: str, what: str) 
 
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     with pytest.raises(MedbookError, match=r"^replications/00\.json: lacks claims, seed: make it"):
-        collect(tmp_path, {"schema": 1, "chapter": "one", "profile": "laptop"})
+        collect(tmp_path, {"schema": results.SCHEMA, "chapter": "one", "profile": "laptop"})
 
 
 def test_the_scoreboard_states_both(tmp_path: Path) -> None:
