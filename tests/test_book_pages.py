@@ -61,7 +61,8 @@ def result(book, profile, claims, seed=0, to=None, **more):
     path = to or book.published("filters", profile)
     path.parent.mkdir(parents=True, exist_ok=True)
     run = {
-        "schema": results.SCHEMA, "chapter": "filters", "profile": profile, "seed": seed, "seconds": 750.2,
+        "schema": results.SCHEMA, "chapter": "filters", "profile": profile, "seed": seed,
+        "seconds": 750.2,
         "peak_mib": 900, "device_mib": 0, "environment": {"device": "A machine"}, "data": [],
         "metrics": {}, "claims": measured,
     }  # fmt: skip

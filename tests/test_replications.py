@@ -21,7 +21,8 @@ CLAIM = {
 
 def a_run(seed: int, claim: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
     run = {
-        "schema": results.SCHEMA, "chapter": "one", "profile": "laptop", "seed": seed, "environment": {},
+        "schema": results.SCHEMA, "chapter": "one", "profile": "laptop", "seed": seed,
+        "environment": {},
         "key": {"lock": "l", **CODE}, "claims": [CLAIM | (claim or {})], "metrics": {},
     }  # fmt: skip
     return run | changed
