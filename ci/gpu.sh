@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Runs chapters at profile gpu on a node that has a GPU and no network. Arguments: chapters (none:
-# all). Environment:
+# Runs chapters at profile gpu on a node that has a GPU and no network. Arguments: chapters, in the
+# order in which they run (none: all). Environment:
 #   OUT           folder for what is made, flat: <chapter>.gpu.json and <chapter>.gpu.ipynb, for a
-#                 chapter that failed <chapter>.gpu.failed.ipynb, environment.txt, log.txt
+#                 chapter that failed <chapter>.gpu.failed.ipynb, environment.txt, log.txt; and
+#                 trials/, from which a later call with the same OUT goes on
+#   LIMIT         seconds until the chapter that runs is stopped and no other begins (0: none)
 #   MEDBOOK_DATA  folder of data sets; what is not in it is replaced by its twin
 #   WHEELS        folder made by ci/wheels.sh; only what the node lacks is installed from it, under
 #                 _build/, and never torch or numpy
 #   PYTHON        the node's Python, with a torch for its GPU (python3)
-# The exit code is 0 if all chapters ran, and 2 if one failed or they cannot run on this node.
+# The exit code is 0 if all chapters ran, and 2 if one failed or was not done before the limit, or
+# if they cannot run on this node.
 #
 # To publish, on any machine with the same commit checked out:
 #   mkdir -p _build/run/gpu
@@ -22,6 +25,8 @@ refuse() {
 }
 
 [[ ${OUT:-} ]] || refuse "OUT is not set: name the folder for the results, as in OUT=results bash ci/gpu.sh"
+limit=${LIMIT:-0}
+[[ $limit =~ ^[0-9]+$ ]] || refuse "LIMIT is $limit: give whole seconds, as in LIMIT=800 bash ci/gpu.sh"
 out=$(realpath -m "$OUT")
 wheels=${WHEELS:+$(realpath -m "$WHEELS")}
 [[ -z ${MEDBOOK_DATA:-} ]] || MEDBOOK_DATA=$(realpath -m "$MEDBOOK_DATA")
@@ -29,6 +34,7 @@ export MEDBOOK_DATA=${MEDBOOK_DATA:-}
 python=$(command -v "${PYTHON:-python3}") || refuse "${PYTHON:-python3} is not on the PATH: set PYTHON"
 source "$(dirname "$0")/env.sh"
 export MEDBOOK_OFFLINE=1
+export MEDBOOK_TRIALS=${MEDBOOK_TRIALS:-$out/trials}
 
 why=$("$python" -c '
 import torch
@@ -47,10 +53,6 @@ if [[ $wheels ]]; then
 fi
 export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH}
 
-medbook() {
-    "$python" -c 'from medbook._book.cli import main; main()' "$@"
-}
-
 {
     git rev-parse HEAD || true
     nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader || true
@@ -66,8 +68,20 @@ run=$build/run/gpu
 worst=0
 : >"$out/log.txt"
 for chapter in "${chapters[@]}"; do
+    if ((limit && SECONDS >= limit)); then
+        echo "$chapter: not begun, the limit of $limit s is over" | tee -a "$out/log.txt"
+        worst=2
+        continue
+    fi
     code=0
-    medbook run "$chapter" --profile gpu 2>&1 | tee -a "$out/log.txt" || code=$?
+    left=$((limit ? limit - SECONDS : 0))  # to `timeout` 0 is none
+    timeout --signal=INT --kill-after=10 "$left" \
+        "$python" -c 'from medbook._book.cli import main; main()' run "$chapter" --profile gpu 2>&1 |
+        tee -a "$out/log.txt" || code=$?
+    if ((limit && SECONDS >= limit && code)); then
+        echo "$chapter: stopped at the limit of $limit s; its finished trials are kept" | tee -a "$out/log.txt"
+        code=2
+    fi
     ((code <= worst)) || worst=$code
     # At once, as the node may be taken away before the next chapter has ended.
     for made in "$chapter.gpu.json:$chapter.gpu.json" "$chapter.ipynb:$chapter.gpu.ipynb" \

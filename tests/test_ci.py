@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+import time
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -79,6 +81,24 @@ def test_scripts_stop_at_the_first_failure(path):
         assert not os.access(path, os.X_OK)
     else:
         assert code[0] == "set -euo pipefail" and os.access(path, os.X_OK)
+
+
+def test_the_oldest_versions_are_the_lower_bounds_of_what_users_install():
+    pyproject = """
+        [project]
+        dependencies = ["numpy>=1.24", "torch >= 2.2", "types"]
+        [project.optional-dependencies]
+        book = ["jupyter-book>=1.0.4,<2"]
+        test = ["pytest>=8"]
+    """
+    assert script("oldest").constraints(pyproject) == [
+        "numpy==1.24", "torch==2.2", "jupyter-book==1.0.4",
+    ]  # fmt: skip
+    whole = script("oldest").constraints((ROOT / "pyproject.toml").read_text())
+    declared = metadata.requires("medbook") or []
+    bounded = [r for r in map(Requirement, declared) if ">=" in str(r.specifier)]
+    users = {r.name for r in bounded if not r.marker or "book" in str(r.marker)}
+    assert {line.split("==")[0] for line in whole} == users
 
 
 def test_binder_and_conda_get_the_locked_versions_without_cuda():
@@ -160,6 +180,11 @@ case "$*" in
     *"import torch"*) [[ $GPU == yes ]] || { echo "torch 2 sees no GPU" >&2; exit 1; } ;;
     *"medbook._book.cli"*)
         [[ "${*:3}" == "run $4 --profile gpu" ]] || exit 9
+        if [[ $4 == slow ]]; then
+            mkdir -p "$MEDBOOK_TRIALS"
+            echo done >"$MEDBOOK_TRIALS/one"
+            exec sleep 60
+        fi
         echo "ran $4 with data in $MEDBOOK_DATA"
         if [[ $4 == broken ]]; then echo nb >_build/run/gpu/broken.failed.ipynb; exit 1; fi
         echo json >_build/run/gpu/$4.gpu.json
@@ -218,10 +243,34 @@ def test_gpu_runs_the_chapters_asked_for_with_what_was_missing(node):
     assert install.endswith(f"{node}/wheels/typer-1-py3-none-any.whl")
 
 
+def test_gpu_keeps_what_is_done_before_the_limit_in_the_order_given(node):
+    begun = time.monotonic()
+    done = gpu(node, "filters", "slow", "broken", LIMIT="3")
+    assert done.returncode == 2 and time.monotonic() - begun < 20
+    made = {path.name: path for path in (node / "out put").iterdir()}
+    assert set(made) == {
+        "filters.gpu.json", "filters.gpu.ipynb", "trials", "environment.txt", "log.txt",
+    }  # fmt: skip
+    assert (made["trials"] / "one").read_text() == "done\n"
+    assert made["log.txt"].read_text().splitlines() == [
+        f"ran filters with data in {node / 'data'}",
+        "slow: stopped at the limit of 3 s; its finished trials are kept",
+        "broken: not begun, the limit of 3 s is over",
+    ]
+
+
+def test_gpu_runs_chapters_in_the_order_given(node):
+    done = gpu(node, "filters", "broken", "edges", LIMIT="60")
+    lines = (node / "out put/log.txt").read_text().splitlines()
+    assert [line.split()[1] for line in lines] == ["filters", "broken", "edges"]
+    assert done.returncode == 1 and (node / "out put/edges.gpu.json").exists()
+
+
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
         ({"GPU": "no"}, "torch 2 sees no GPU"),
+        ({"LIMIT": "15 min"}, "LIMIT is 15 min: give whole seconds"),
         ({"OUT": ""}, "OUT is not set"),
         ({"PYTHON": "python9"}, "python9 is not on the PATH"),
     ],
