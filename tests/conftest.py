@@ -1,12 +1,14 @@
 """Fixtures of the build tool's tests: a tiny book whose one chapter was run and published."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from book_fixtures import CLEAN, Book
+from filelock import FileLock
 from rich.console import Console
 
 from medbook import paths
@@ -37,10 +39,38 @@ def book(tmp_path: Path) -> Book:
     return Book(tmp_path)
 
 
+class Once(Protocol):
+    """Makes a folder, unless a test process of this run has made it before."""
+
+    def __call__(self, name: str, make: Callable[[Path], object]) -> Path: ...
+
+
 @pytest.fixture(scope="session")
-def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """What all test processes share; who comes second waits until it is finished."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.made"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # another process failed to make it
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def _published(once: Once) -> Path:
     """A book with the chapter `clean`, measured and published, beside its own copy of medbook."""
-    home = tmp_path_factory.mktemp("published")
+    return once("published", _publish)
+
+
+def _publish(home: Path) -> None:
     shutil.copytree(SOURCES, home / "medbook", ignore=shutil.ignore_patterns("__pycache__"))
     made = Book(home / "book")
     made.add("clean", CLEAN, claims=("clean-1",))
@@ -55,7 +85,6 @@ def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         publish.publish(made.project, chapters[0], "smoke")
         [checked] = cells.check_cells(made.project, chapters, "all", Console())
         assert (checked.executed, checked.failures) == (True, [])
-    return home
 
 
 def _without_real_data(patch: pytest.MonkeyPatch, home: Path) -> None:

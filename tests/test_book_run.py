@@ -112,6 +112,26 @@ def test_a_claim_without_a_value_and_a_value_without_a_claim_are_named(book: Boo
     assert "'foreign-9' is not in book/claims/foreign.yml" in foreign
 
 
+@pytest.mark.slow
+def test_the_longest_chapter_starts_first(book: Book) -> None:
+    times = {"a_short": 1.0, "b_long": 9.0, "c_never_run": None, "d_longest_here": 99.0}
+    for id, seconds in times.items():
+        book.add(id, quick(id))
+        if seconds:
+            here = make_plan(book.project, "smoke").results(book.project.select([id])[0])
+            path = here if "here" in id else book.project.published(id, "smoke")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            results.save({"schema": results.SCHEMA, "seconds": seconds}, path)
+    outcomes = run(book, jobs=1)
+    assert list(outcomes) == list(times)  # told in the order of the book
+    made = {
+        path.stem: path.stat().st_mtime_ns for path in book.root.glob("_build/run/smoke/*.ipynb")
+    }
+    assert sorted(made, key=made.__getitem__) == [
+        "c_never_run", "d_longest_here", "b_long", "a_short",
+    ]  # fmt: skip
+
+
 def waiting_run(book: Book) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """`medbook run` in the middle of its second chapter, and the processes that it started."""
     book.add("a_first", quick("a_first"))

@@ -3,12 +3,12 @@
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from conftest import Once
 from rich.console import Console
 
 from medbook._book import site
@@ -30,8 +30,10 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def html(browser) -> Path:  # where there is no browser, nothing needs to be rendered
-    return site.build(Project(ROOT), Console(quiet=True)).parent
+def html(browser, once: Once) -> Path:  # where there is no browser, nothing needs to be rendered
+    project = Project(ROOT)
+    once("site", lambda _: site.build(project, Console(quiet=True)))
+    return project.build / "html"
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +93,14 @@ def test_a_page_loads_alone_and_says_what_its_pictures_show(visit, entry: str) -
     assert entry != CHAPTER or len(pictures) > 5
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("entry", PAGES)
-def test_nothing_overflows_a_phone(visit, entry: str, scheme: str) -> None:
-    page = visit(entry, viewport=PHONE, color_scheme=scheme)
-    assert page.evaluate(TOO_WIDE) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+def test_nothing_overflows_a_phone(visit, entry: str) -> None:
+    page = visit(entry, viewport=PHONE, color_scheme="light")
+    for scheme in ("light", "dark"):  # one after the other, as a phone does at sunset
+        page.emulate_media(color_scheme=scheme)
+        page.locator(f"html[data-theme={scheme}]").wait_for(timeout=10_000)
+        assert page.evaluate(TOO_WIDE) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -170,29 +174,27 @@ def test_the_theme_switches_and_stays(visit) -> None:
     assert theme.get_attribute("data-theme") == "dark"
 
 
-@contextmanager
-def broken(html: Path, old: str, new: str) -> Iterator[None]:
-    """The chapter's page with a fault in it."""
-    path = html / f"{CHAPTER}.html"
-    sound = path.read_text(encoding="utf-8")
-    assert old in sound
-    try:
-        path.write_text(sound.replace(old, new, 1), encoding="utf-8")
-        yield
-    finally:
-        path.write_text(sound, encoding="utf-8")
+def spoil(visited: Visit, old: str, new: str) -> None:
+    """The chapter's page comes with a fault in it; its file stays as it is."""
+
+    def answer(route) -> None:
+        response = route.fetch()
+        assert old in response.text()
+        route.fulfill(response=response, body=response.text().replace(old, new, 1))
+
+    visited.page.route(f"**/{CHAPTER}.html", answer)
 
 
 @pytest.mark.parametrize(
     "fault",
     ['<img src="gone.png">', "<script>nowhere()</script>", '<img src="http://localhost:9/x.png">'],
 )
-def test_these_checks_notice_a_fault(html: Path, browser, address: str, fault: str) -> None:
-    page = Visit(browser.new_page(), address)
-    with broken(html, "</article>", f"{fault}</article>"):
-        page.open(CHAPTER)
-    assert page.problems
-    page.page.close()
+def test_these_checks_notice_a_fault(browser, address: str, fault: str) -> None:
+    visited = Visit(browser.new_page(), address)
+    spoil(visited, "</article>", f"{fault}</article>")
+    visited.open(CHAPTER)
+    assert visited.problems
+    visited.page.close()
 
 
 def test_the_measures_of_width_and_contrast_notice_a_fault(visit) -> None:

@@ -74,6 +74,14 @@ def test_workflows_get_few_rights_and_little_time(path):
     assert writing == ({"pages", "attach"} if path.name == "release.yml" else set())
 
 
+@pytest.mark.parametrize(("name", "job"), [("weekly", "notebooks"), ("release", "build")])
+def test_every_week_and_before_a_release_all_notebooks_are_executed(name, job):
+    calls = [step.get("run") for step in jobs(ROOT / f".github/workflows/{name}.yml")[job]["steps"]]
+    assert "bash ci/notebooks.sh" in calls
+    assert "bash ci/release.sh" not in calls[: calls.index("bash ci/notebooks.sh")]
+    assert "medbook verify --notebooks all\n" in (ROOT / "ci/notebooks.sh").read_text()
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_stop_at_the_first_failure(path):
     code = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]

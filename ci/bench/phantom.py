@@ -13,7 +13,6 @@ from medbook import parallel
 from medbook._book.markdown import table
 from medbook.phantom import thorax
 
-BATCH = 20
 GOAL = 30.0  # s for 1000 X-rays of 64 px on two cores
 WHAT = """\
 Seconds for 1,000 patients, from drawing to the tensor, in batches of {batch}: {n} were made and
@@ -24,26 +23,26 @@ time that can pass. *Pair*: with and without bones at both energies, which cost 
 
 def main() -> None:
     options = arguments(__doc__, "phantom.md").parse_args()
-    n, rounds = (BATCH, 1) if options.quick else (60, 3)
+    n, batch, rounds = (2, 2, 1) if options.quick else (60, 20, 3)
     rows = []
     for threads in (1, parallel.threads()):
         torch.set_num_threads(threads)
         for name, work in WORKS.items():
-            some = min(n, BATCH) if name in SLOW else n
-            times = [measured(work, some) for _ in range(rounds)]
+            some = batch if name in SLOW else n
+            times = [measured(work, some, batch) for _ in range(rounds)]
             wall, cpu = ([1000 / some * one[i] for one in times] for i in (0, 1))
             rows.append([name, threads, spread(wall, 1), spread(cpu, 1)])
-    text = WHAT.format(batch=BATCH, n=n, goal=GOAL)
+    text = WHAT.format(batch=batch, n=n, goal=GOAL)
     heads = ["what", "threads", "seconds", "CPU"]
     publish(["# Phantom patients: time", machine(rounds), text, table(heads, rows)], options.out)
 
 
-def measured(work: Callable[[thorax.Thorax], object], n: int) -> tuple[float, float]:
+def measured(work: Callable[[thorax.Thorax], object], n: int, batch: int) -> tuple[float, float]:
     """Wall and processor seconds for n patients."""
     generator = torch.Generator().manual_seed(0)
     wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(n // BATCH):
-        work(thorax.sample(BATCH, generator))
+    for _ in range(n // batch):
+        work(thorax.sample(batch, generator))
     return time.perf_counter() - wall, time.process_time() - cpu
 
 

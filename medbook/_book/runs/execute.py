@@ -1,5 +1,6 @@
 """Chapters executed, on this machine or on a cluster, and their files put in place."""
 
+import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
@@ -17,7 +18,7 @@ from medbook._book.runs import local, lock
 from medbook._book.runs.failure import Failure, find_failure
 from medbook._book.runs.job import Ended, Job, Report, make_job
 from medbook._book.runs.local import Submit
-from medbook._book.runs.plan import Plan, mark, outdated
+from medbook._book.runs.plan import Plan, expected_seconds, mark, outdated
 from medbook.errors import MedbookError
 
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://\S+:\d+")  # of a Dask scheduler
@@ -85,7 +86,7 @@ def run(
     ended: list[Outcome] = []
     if _due(tasks, force):
         with lock.writing(plans):
-            due = _due(tasks, force)  # another run may just have ended
+            due = _longest_first(_due(tasks, force))  # another run may just have ended
             with _place(plans[0], jobs, scheduler, console) as submit:
                 ended = _run_all(due, submit, console, on_cluster=scheduler is not None)
     done = {(outcome.plan.out, outcome.chapter.id): outcome for outcome in ended}
@@ -97,6 +98,11 @@ def run(
 
 def _due(tasks: Sequence[Task], force: bool) -> list[Task]:
     return [task for task in tasks if force or outdated(*task)]
+
+
+def _longest_first(tasks: Sequence[Task]) -> list[Task]:
+    """So that none is left alone at the end; those that nobody has timed come first."""
+    return sorted(tasks, key=lambda task: -(expected_seconds(*task) or math.inf))
 
 
 def _place(

@@ -89,6 +89,16 @@ def outdated(plan: Plan, chapter: Chapter) -> list[str]:
     return changed + keys.new_real_data(stored) + list(_other_environment(stored))
 
 
+def expected_seconds(plan: Plan, chapter: Chapter) -> float | None:
+    """How long a chapter took when it was last run here, else for its published results."""
+    for path in (plan.results(chapter), plan.project.published(chapter.id, plan.profile)):
+        try:
+            return float(results.load(path)["seconds"])
+        except (MedbookError, KeyError):
+            continue
+    return None
+
+
 def load_run(plan: Plan, chapter: Chapter) -> tuple[results.Results, NotebookNode]:
     """Results and notebook of one and the same run, even if another is being written just now.
 
