@@ -1,5 +1,6 @@
 """Limits on time, with room for a machine that is busy; `ci/bench` measures the real numbers."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -143,3 +144,21 @@ def test_the_book_benchmark_fills_its_tables(tmp_path: Path) -> None:
         "run", "status", "lint", "verify", "site", "site",
     ]  # fmt: skip
     assert {len(row) for row in rows} == {4}
+
+
+def test_the_benchmark_of_ci_takes_every_step_and_follows_its_growth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "ci/bench"))
+    ci = importlib.import_module("ci")
+    steps = ci.steps(ROOT)
+    assert [step.split()[0] for step in steps] == [
+        "shellcheck", "ruff", "mypy", "env", "medbook", "medbook", "medbook", "medbook",
+    ]  # fmt: skip
+    assert steps[3].endswith("--cov-fail-under=90")
+    books = {
+        n: dict.fromkeys(steps, ci.Spent(wall=120, cores=60 + 2 * n)) for n in (7, 17)
+    }  # seven steps count: 14 s a chapter, 7 minutes without any
+    lines = ci.growth(books).splitlines()
+    assert "| **all** | 14.0 [8.6] | 14.0 [11.0] | 14 | 15.9 |" in lines
+    assert lines[-1].startswith(f"| `{ci.WEEKLY}` | 2.0 [1.2] |")

@@ -32,8 +32,8 @@ ONCE = """\
 In a copy of the book. `run` executes a chapter, `verify` after it executes its committed
 notebook."""
 GROWTH = """\
-The book and copies of its first chapter: source, systems, line in `_toc.yml`, notebook and
-results under other names. The copies are not executed: what their runs would leave behind is
+The book and copies of its chapters in turn: source, systems, line in `_toc.yml`, tests, notebook
+and results under other names. The copies are not executed: what their runs would leave behind is
 made out of the stored results. So all of this are calls that find everything up to date, but
 for the first rendering of the site, which is done once. *A chapter*: slope between the fewest
 and the most copies, to be some tens of milliseconds; the rest of a call is the start of Python

@@ -32,19 +32,35 @@ def copy_book(root: Path) -> Project:
 
 
 def book_with_copies(root: Path, n: int) -> Project:
-    """The book and `n` copies of its first chapter, none of which has to be run."""
+    """The book and `n` copies of its chapters, none of which has to be run."""
     project = copy_book(root)
-    model = project.chapters()[0]
-    for number in range(1, n + 1):
-        rename = renaming(model, f"copy_{number:02}")
-        for path in (model.path, project.notebook(model.id), *results_of(project, model)):
-            text = rename(path.read_text(encoding="utf-8"))
-            path.with_name(rename(path.name)).write_text(text, encoding="utf-8")
-        enter(project, model, rename)
+    add_copies(project, n)
     for chapter in project.chapters():
         pretend_run(project, chapter)
-    readme.refresh(project)
     return project
+
+
+def add_copies(project: Project, n: int) -> None:
+    """Copies of the chapters in turn, with their tests, notebooks and results; nothing is run."""
+    models = project.chapters()
+    for number in range(1, n + 1):
+        model = models[(number - 1) % len(models)]
+        rename = renaming(model, f"copy_{number:02}")
+        for path in (model.path, project.notebook(model.id), *results_of(project, model)):
+            copy(path, path.with_name(rename(path.name)), rename)
+        tests = project.root / "tests"
+        copy(tests / f"test_{model.id}.py", tests / f"test_copy_{number:02}.py", rename)
+        enter(project, model, rename)
+    for chapter in project.chapters():
+        if chapter.id.startswith("copy_"):
+            adapt(project, chapter)
+    readme.refresh(project)
+
+
+def copy(path: Path, to: Path, rename: Rename) -> None:
+    """A file about a chapter as one about a copy of it; the file may be missing."""
+    if path.exists():
+        to.write_text(rename(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def renaming(model: Chapter, name: str) -> Rename:
@@ -70,18 +86,23 @@ def enter(project: Project, model: Chapter, rename: Rename) -> None:
         path.write_text("".join(lines), encoding="utf-8")
 
 
-def pretend_run(project: Project, chapter: Chapter) -> None:
-    """Make stored results, a smoke run and a passed check of today's source out of old results."""
-    plan = make_plan(project, "smoke")
-    published = project.notebook(chapter.id)
+def adapt(project: Project, chapter: Chapter) -> None:
+    """Make stored results and a notebook of today's source out of old ones."""
     for path in results_of(project, chapter):
         adapted = as_of_today(project, chapter, path)
         results.save(adapted, path)
-        if adapted["profile"] == "smoke":
-            results.save(adapted, plan.results(chapter))
-            write_marked(published, adapted, plan.notebook(chapter))
         if adapted["profile"] == "laptop":
+            published = project.notebook(chapter.id)
             write_marked(published, adapted, published)
+
+
+def pretend_run(project: Project, chapter: Chapter) -> None:
+    """Make a smoke run and a passed check of today's source out of stored results."""
+    adapt(project, chapter)
+    plan = make_plan(project, "smoke")
+    smoke = results.load(project.published(chapter.id, "smoke"))
+    results.save(smoke, plan.results(chapter))
+    write_marked(project.notebook(chapter.id), smoke, plan.notebook(chapter))
     if reasons := outdated(plan, chapter):
         raise SystemExit(f"{chapter.id} would be run: {'; '.join(reasons)}")
     stamp = project.build / "verify" / f"{chapter.id}.json"
