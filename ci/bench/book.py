@@ -48,7 +48,7 @@ def main() -> None:
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
         once = once_table(Path(folder, "once"), setup=options.setup, execute=not options.quick)
-        growth = growth_table(Path(folder), copies, rounds)
+        growth = growth_table(Path(folder), copies, rounds, site=not options.quick)
     title = "# Commands of the book: benchmark"
     blocks = [title, machine(rounds), "## First calls", ONCE, once, "## Growth", GROWTH, growth]
     publish(blocks, options.out)
@@ -67,19 +67,21 @@ def once_table(root: Path, *, setup: bool, execute: bool) -> str:
     return table(["command", "seconds"], rows)
 
 
-def growth_table(folder: Path, copies: tuple[int, ...], rounds: int) -> str:
+def growth_table(folder: Path, copies: tuple[int, ...], rounds: int, *, site: bool) -> str:
     """A row a command, a column a number of copies, and the cost of one more chapter."""
+    commands = {name: words for name, words in COMMANDS.items() if site or "site" not in words}
     books = {n: book_with_copies(folder / f"copies-{n}", n) for n in copies}
-    first = {(FIRST_SITE, n): [medbook(book, "site")] for n, book in books.items()}
+    calls = books.items() if site else ()
+    first = {(FIRST_SITE, n): [medbook(book, "site")] for n, book in calls}
     arms = {
         (name, n): partial(medbook, book, *command)
-        for name, command in COMMANDS.items()
+        for name, command in commands.items()
         for n, book in books.items()
     }
     found = interleaved(arms, rounds) | first
     few, many = min(copies), max(copies)
     rows = []
-    for name in (*COMMANDS, FIRST_SITE):
+    for name in (*commands, *([FIRST_SITE] if site else [])):
         ends = zip(found[name, few], found[name, many], strict=True)
         slope = statistics.median((last - first) / (many - few) for first, last in ends)
         rows.append([name, *(spread(found[name, n]) for n in copies), f"{1000 * slope:.0f}"])
