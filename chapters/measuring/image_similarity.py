@@ -85,6 +85,7 @@ plots.show(
 # %% tags=["define"]
 import io
 import math
+from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
@@ -549,30 +550,44 @@ def harmless(x: Tensor, source: Tensor, generator: torch.Generator) -> dict:
     found["mirror/CSIM"] = tie_change(x, noisy).mean((1, 2))
     return {key: values.cpu().numpy() for key, values in found.items()}
 
-# %%
-FIFTHS = [(k / 5, (k + 1) / 5) for k in range(5)]
-SWEEPS = {kind: (kind, FIFTHS) for kind in KINDS} | {"strong noise": ("noise", [(1, 1), (2, 2), (4, 4)])}
+FIFTHS = [(0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)]
+STRONG = [(1, 1), (2, 2), (4, 4)]
+SWEEPS = {kind: (kind, FIFTHS) for kind in KINDS} | {"strong noise": ("noise", STRONG)}
 
-def trial(job) -> dict[str, np.ndarray]:
-    """All experiments with one seed; the slow measures on every fourth image."""
-    reference, source, seed, slow = job
-    generator, done = torch.Generator(source.device).manual_seed(seed), {}
+@dataclass(frozen=True)
+class Job:
+    """What one seed measures; `slow`: the slow measures, too, on every fourth image."""
+
+    references: Tensor
+    images: Tensor
+    seed: int
+    slow: bool
+
+def trial(job: Job) -> dict[str, np.ndarray]:
+    """All experiments with one seed: (images, ...) each."""
+    x, source = job.references, job.images
+    generator, done = torch.Generator(source.device).manual_seed(job.seed), {}
     for name, options in CONDITIONS.items():
-        done |= {f"auc/{name}/{m}": v for m, v in locate(reference, source, generator, **options).items()}
+        found = locate(x, source, generator, **options)
+        done |= {f"auc/{name}/{m}": values for m, values in found.items()}
     for name, (kind, strata) in SWEEPS.items():
-        severity, scored = sweep(kind, FAST, strata, reference, source, generator)
-        done |= {f"score/{name}/{m}": v for m, v in scored.items()}
+        severity, scored = sweep(kind, FAST, strata, x, source, generator)
+        done |= {f"score/{name}/{m}": values for m, values in scored.items()}
         done |= {f"order/{name}/{m}": concordance(v, severity) for m, v in scored.items()}
-    for kind in KINDS[:3] if slow else ():
-        _, scored = sweep(kind, ("CSIM", *SLOW), FIFTHS, reference[::4], source[::4], generator)
-        done |= {f"few/{kind}/{m}": v for m, v in scored.items()}
-    return done | harmless(reference, source, generator)
+    for kind in KINDS[:3] if job.slow else ():
+        few = x[::4], source[::4]
+        _, scored = sweep(kind, ("CSIM", *SLOW), FIFTHS, *few, generator)
+        done |= {f"few/{kind}/{m}": values for m, values in scored.items()}
+    return done | harmless(x, source, generator)
 
+# %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=10))
-trials = run.map(trial, [(references, images, s, k < 3) for k, s in enumerate(SEEDS)])
+jobs = [Job(references, images, s, slow=k < 3) for k, s in enumerate(SEEDS)]
+trials = run.map(trial, jobs)
 measured = {key: np.stack([t[key] for t in trials if key in t]) for key in trials[0]}  # (seeds, images, ...)
 for key, values in measured.items():
-    run.record(key, values.reshape(len(values), -1).mean(1), unit="dB" if "PSNR" in key and "order" not in key else "", on="test")
+    in_dB = "PSNR" in key and "order" not in key
+    run.record(key, values.reshape(len(values), -1).mean(1), unit="dB" if in_dB else "", on="test")
 
 # %% [markdown]
 # ## What the paper claims, what we measure
