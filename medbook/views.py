@@ -1,4 +1,4 @@
-"""Random views of images: what contrastive pretraining calls augmentation."""
+"""Views of images: random ones (augmentation), and the eight orientations."""
 
 import math
 
@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medbook.training import Augment
+
+ORIENTATIONS = 8  # four turns, each as it is or mirrored
 
 
 def random_view(strength: float = 1.0, flips: bool = True) -> Augment:
@@ -45,3 +47,24 @@ def random_view(strength: float = 1.0, flips: bool = True) -> Augment:
         return x + 0.7 * r * u(0, 1)[..., None] * (blurred - x)
 
     return view
+
+
+def turned(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """All orientations of square images, each a class of its own.
+
+    Args:
+        images: (N, C, H, H).
+        labels: (N,) integers.
+
+    Returns:
+        images (8 N, C, H, H), all of one orientation before the next, and their classes
+        8 * label + orientation: 0 to 3 are turns by so many right angles, counter-clockwise, 4 to 7
+        the same mirrored left to right.
+
+    >>> turned(torch.zeros(2, 1, 3, 3), torch.tensor([0, 5]))[1].tolist()[-2:]
+    [7, 47]
+    """
+    views = [torch.rot90(images, k, (2, 3)) for k in range(4)]
+    views += [view.flip(3) for view in views]
+    classes = [ORIENTATIONS * labels + k for k in range(ORIENTATIONS)]
+    return torch.cat(views).contiguous(), torch.cat(classes)

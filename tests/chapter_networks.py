@@ -76,19 +76,20 @@ def unlearnable_examples(book: ModuleType, profile: str) -> dict[str, Build]:
 
     def build(kind: str, n: int) -> Trained:
         x = images(n, 1, SIDE, SIDE)
-        return classified(book.make_network(kind, x, 2, seed=0, width=budget.width), x, 2)
+        network = book.make_network(getattr(book, kind), x, 2, seed=0, width=budget.width)
+        return classified(network, x, 2)
 
     return {kind: partial(build, kind) for kind in ("resnet", "cnn", "vit")}
 
 
 def structured_sparsity(book: ModuleType, profile: str) -> dict[str, Build]:
-    (sizes,) = constants(book, profile, "SIZES")
+    steps, _, builders = constants(book, profile, "STEPS", "TICKS", "BUILD")
 
     def build(kind: str, arm: str, n: int) -> Trained:
         x = images(n, 1, 32, 32)
         recipe = replace(book.recipes(kind)[arm], n=1, m=16)
-        network = book.make_network(kind, x, 8 * CLASSES, 0, sizes)
-        return classified(book.sparsify(network, recipe, sizes.steps), x, 8 * CLASSES)
+        network = book.make_network(builders[kind], x, 8 * CLASSES, 0)
+        return classified(book.sparsify(network, recipe, steps), x, 8 * CLASSES)
 
     arms = [(kind, arm) for kind in ("ResNet", "ViT") for arm in ("dense", "SR-STE")]
     return {f"{kind}, {arm}": partial(build, kind, arm) for kind, arm in arms}

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,9 +16,14 @@ import medbook
 from medbook import chapter, claims, data
 
 book = chapter.load("structured_sparsity")
-SIZES = book.Sizes(
-    n_train=48, steps=4, batch={"ResNet": 8, "ViT": 8}, blocks=1, hidden=128, ticks=2
-)
+BUILD = {
+    "ResNet": partial(book.resnet, width=16),
+    "ViT": partial(book.Transformer, blocks=1, hidden=128),
+}
+TRAINING = {
+    "ResNet": {"optimizer": "sgd", "lr": 0.4},
+    "ViT": {"optimizer": "adamw", "lr": 2e-3, "schedule": "onecycle", "clip": 1.0},
+}
 ALL = {kind: book.recipes(kind) for kind in book.HEADLINE}
 NAMES = [(kind, arm) for kind, recipes in ALL.items() for arm in recipes]
 
@@ -262,7 +268,7 @@ def test_the_decay_calms_the_mask_and_fades_pruned_weights():
 
 
 def test_the_first_step_of_a_network_is_step_0():
-    network = book.make_network("ViT", torch.rand(2, 1, 32, 32), 48, 5, SIZES)
+    network = book.make_network(BUILD["ViT"], torch.rand(2, 1, 32, 32), 48, 5)
     book.sparsify(network, book.Recipe(beta=book.until(0.25)), 4).train()
     seen = []
     for _ in range(2):
@@ -277,13 +283,23 @@ def test_the_first_step_of_a_network_is_step_0():
 
 @pytest.fixture(scope="module")
 def atlas():
-    return data.load("mednist", size=32, source="twin")
+    whole = data.load("mednist", size=32, source="twin")
+    train, val, test = (
+        getattr(whole, name).balanced(n, 7)
+        for name, n in (("train", 48), ("val", 24), ("test", 30))
+    )
+    return replace(whole, train=train, val=val, test=test)
+
+
+def job_of(atlas, kind, recipe):
+    training = TRAINING[kind] | {"steps": 4, "batch_size": 8}
+    return book.Job(BUILD[kind], recipe, training, 2, 7, atlas.train, atlas.val, atlas.test)
 
 
 @pytest.mark.parametrize("kind", ["ResNet", "ViT"])
 def test_the_layers_that_are_pruned(kind):
     x, before = torch.rand(2, 1, 32, 32), torch.get_rng_state()
-    network = book.make_network(kind, x, 48, 5, SIZES)
+    network = book.make_network(BUILD[kind], x, 48, 5)
     assert torch.equal(torch.get_rng_state(), before)
     layers = book.sparse_layers(network)
     if kind == "ResNet":
@@ -299,7 +315,7 @@ def test_the_layers_that_are_pruned(kind):
 @pytest.mark.parametrize("kind", ["ResNet", "ViT"])
 def test_a_finished_network_is_plain_and_has_its_pattern(kind):
     x = torch.rand(3, 1, 32, 32)
-    network, dense, used, kept = (book.make_network(kind, x, 48, k, SIZES) for k in (5, 5, 6, 7))
+    network, dense, used, kept = (book.make_network(BUILD[kind], x, 48, k) for k in (5, 5, 6, 7))
     dense.eval()
     book.sparsify(network, book.Recipe(), 4)
     used, kept = book.finished(network, used), book.finished(network, kept, pruned=False)
@@ -314,7 +330,7 @@ def test_a_finished_network_is_plain_and_has_its_pattern(kind):
 
 @pytest.mark.parametrize(("kind", "arm"), NAMES, ids=lambda name: name)
 def test_an_arm_trains_and_keeps_its_pattern(atlas, kind, arm):
-    outcome = book.trial((atlas, kind, ALL[kind][arm], 7, SIZES))
+    outcome = book.trial(job_of(atlas, kind, ALL[kind][arm]))
     assert outcome.test.shape == (len(atlas.test),) and outcome.test.min() >= 0
     assert outcome.test.max() <= 1
     assert len(outcome.from_start) == len(outcome.between) == 2
@@ -328,9 +344,11 @@ def test_an_arm_trains_and_keeps_its_pattern(atlas, kind, arm):
 
 
 def test_a_trial_repeats_itself_and_looks_at_no_test_label(atlas):
-    job = (atlas, "ResNet", ALL["ResNet"]["SR-STE"], 7, SIZES)
-    first, again = book.trial(job), book.trial(job)
-    other = book.trial((atlas.with_permuted_test(3), *job[1:]))
+    recipe = ALL["ResNet"]["SR-STE"]
+    first, again, other = (
+        book.trial(job_of(images, "ResNet", recipe))
+        for images in (atlas, atlas, atlas.with_permuted_test(3))
+    )
     for outcome in (again, other):
         assert outcome.log.weights == first.log.weights
         assert outcome.validation == first.validation
@@ -343,7 +361,9 @@ def test_jobs_travel_to_worker_processes_from_a_notebook(atlas):
     path = chapter.find("structured_sparsity")
     notebook = {"__name__": "__main__"}
     exec(compile(chapter.defining_source(path.read_text()), str(path), "exec"), notebook)
-    job = atlas, "ViT", notebook["recipes"]("ViT")["MdGf-Linear"], 7, notebook["Sizes"]()
+    recipe, vit = notebook["recipes"]("ViT")["MdGf-Linear"], notebook["Transformer"]
+    splits = atlas.train, atlas.val, atlas.test
+    job = notebook["Job"](partial(vit, blocks=1, hidden=128), recipe, {}, 2, 7, *splits)
     assert dumps((notebook["trial"], job))
 
 
@@ -360,31 +380,14 @@ def test_the_hook_is_gone_after_the_block():
 @pytest.mark.parametrize("kind", ["ResNet", "ViT"])
 def test_nothing_to_prune_gives_the_dense_network(atlas, kind):
     """Negative control; a decay on kept weights, or a beta below 1 on them, would show."""
-    found = {}
-    for arm, recipe in ALL[kind].items():
-        outcome = book.trial((atlas, kind, replace(recipe, n=16, m=16), 7, SIZES_NO_MASK))
-        found[arm] = outcome.layer
+    whole = {arm: replace(recipe, n=16, m=16) for arm, recipe in ALL[kind].items()}
+    found = {arm: book.answers(job_of(atlas, kind, recipe)) for arm, recipe in whole.items()}
     everywhere = found.pop("decay / 5 on all", None)
-    assert all(np.array_equal(found["dense"], layer) for layer in found.values())
+    assert all(np.array_equal(found["dense"], answer) for answer in found.values())
     assert everywhere is None or not np.array_equal(everywhere, found["dense"])
 
 
-SIZES_NO_MASK = replace(SIZES, n_train=24)
-
-
-# --- data -----------------------------------------------------------------------------------------
-
-
-def test_orientations_are_numpys():
-    images = torch.randint(0, 256, (3, 1, 5, 5), generator=torch.Generator().manual_seed(0))
-    x, y = book.turned(images.byte(), torch.tensor([2, 0, 5]))
-    assert x.shape == (24, 1, 5, 5) and x.dtype == torch.uint8
-    for image, label in zip(x.numpy(), y.tolist(), strict=True):
-        kind, orientation = divmod(label, 8)
-        origin = images[[2, 0, 5].index(kind), 0].numpy()
-        seen = np.rot90(origin, orientation % 4)
-        assert np.array_equal(image[0], np.fliplr(seen) if orientation >= 4 else seen)
-    assert len({tuple(image.flatten().tolist()) for image in x}) == 24
+# --- scores ---------------------------------------------------------------------------------------
 
 
 def test_scores_are_means_over_orientations():

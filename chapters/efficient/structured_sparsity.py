@@ -56,19 +56,7 @@ run = medbook.start("structured_sparsity", profile=profile, seed=seed)
 # %% tags=["define"]
 import torch
 from torch import Tensor
-
-ORIENTATIONS = 8  # four turns, each as it is or mirrored
-
-def turned(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """All orientations of images: (8 N, C, H, H), class 8 * label + orientation.
-
-    >>> turned(torch.zeros(2, 1, 3, 3), torch.tensor([0, 5]))[1].tolist()[-2:]
-    [7, 47]
-    """
-    views = [torch.rot90(images, k, (2, 3)) for k in range(4)]
-    views += [view.flip(3) for view in views]
-    classes = [ORIENTATIONS * labels + k for k in range(ORIENTATIONS)]
-    return torch.cat(views).contiguous(), torch.cat(classes)
+from medbook.views import ORIENTATIONS, turned
 
 # %%
 from medbook import plots
@@ -398,18 +386,6 @@ def recipes(kind: str) -> dict[str, Recipe]:
 import numpy as np
 from monai.networks.nets import ResNet, ViT
 
-@dataclass(frozen=True)
-class Sizes:
-    """What a run can afford; `ticks`: how often the masks are looked at."""
-
-    n_train: int = 3600
-    steps: int = 400
-    batch: dict = None  # by network
-    width: int = 16
-    blocks: int = 2
-    hidden: int = 256
-    ticks: int = 20
-
 class Transformer(nn.Module):
     """MONAI's vision transformer, returning the class scores alone."""
 
@@ -424,19 +400,20 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.vit(x)[0]
 
-def make_network(kind: str, x: Tensor, classes: int, seed: int, sizes: Sizes) -> nn.Module:
-    """A new "ResNet" or "ViT" for images of the shape and on the device of x."""
-    w = sizes.width
+Build = Callable[[Tensor, int], nn.Module]  # from images and classes
+
+def resnet(x: Tensor, classes: int, width: int) -> nn.Module:
+    widths = [width, 2 * width, 4 * width, 4 * width]
+    return ResNet(
+        "basic", [1, 1, 1, 1], widths, spatial_dims=2, n_input_channels=x.shape[1],
+        num_classes=classes, conv1_t_size=5, conv1_t_stride=2, no_max_pool=True,
+    )
+
+def make_network(build: Build, x: Tensor, classes: int, seed: int) -> nn.Module:
+    """A new network for images of the shape and on the device of x."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if kind == "ViT":
-            network: nn.Module = Transformer(x, classes, sizes.blocks, sizes.hidden)
-        else:
-            network = ResNet(
-                "basic", [1, 1, 1, 1], [w, 2 * w, 4 * w, 4 * w], spatial_dims=2,
-                n_input_channels=x.shape[1], num_classes=classes,
-                conv1_t_size=5, conv1_t_stride=2, no_max_pool=True,
-            )
+        network = build(x, classes)
     return network.to(x.device)
 
 # %% [markdown]
@@ -461,11 +438,18 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from medbook.data import Split
 from medbook.training import TrainingLog, fit, predict
 
-TRAINING = {
-    "ResNet": {"optimizer": "sgd", "lr": 0.4, "weight_decay": 5e-4, "schedule": "cosine"},
-    "ViT": {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-2, "schedule": "onecycle",
-            "clip": 1.0},
-}
+@dataclass(frozen=True)
+class Job:
+    """One training; `ticks`: how often the masks are looked at."""
+
+    build: Build
+    recipe: Recipe
+    training: dict  # options of fit
+    ticks: int
+    seed: int
+    train: Split  # not turned yet, as are the others
+    val: Split
+    test: Split
 
 class Watch:
     """Looks at the masks, and at Adam's second moments, a number of times in a training."""
@@ -520,29 +504,44 @@ def scores(network: nn.Module, split: Split) -> np.ndarray:
     right = predict(network, x).argmax(1) == y.cpu()
     return right.reshape(ORIENTATIONS, -1).float().mean(0).numpy()
 
-def trial(job) -> Outcome:
-    """Train one network by one recipe and measure it."""
-    dataset, kind, recipe, seed, sizes = job
-    x, y = turned(*vars(dataset.train.balanced(sizes.n_train, seed)).values())
-    new = partial(make_network, kind, x[:1], int(y.max()) + 1, seed, sizes)
-    network = sparsify(new(), recipe, sizes.steps)
-    watch = Watch(network, recipe, sizes.steps, sizes.ticks)
-    given = TRAINING[kind] | {"steps": sizes.steps, "batch_size": sizes.batch[kind]}
+def new(job: Job) -> nn.Module:
+    """The network of a job, without masks and untrained."""
+    classes = ORIENTATIONS * (int(job.train.labels.max()) + 1)
+    return make_network(job.build, job.train.images, classes, job.seed)
+
+def trained(job: Job) -> tuple[nn.Module, TrainingLog, Watch]:
+    """The network with its masks, and what was seen while it was trained."""
+    x, y = turned(job.train.images, job.train.labels)
+    steps = job.training["steps"]
+    network = sparsify(new(job), job.recipe, steps)
+    watch = Watch(network, job.recipe, steps, job.ticks)
     with watching(watch):
-        log = fit(network, x, y, seed=seed, **given)
-    used = finished(network, new(), pruned=not recipe.dense)
-    other = finished(network, new(), pruned=recipe.dense)
-    answers = [predict(n, dataset.val.images[::8]) for n in (used, other)]
+        log = fit(network, x, y, seed=job.seed, **job.training)
+    return network, log, watch
+
+def answers(job: Job) -> np.ndarray:
+    """What a network says after its training about the validation images: (N, classes)."""
+    network, _, _ = trained(job)
+    used = finished(network, new(job), pruned=not job.recipe.dense)
+    return predict(used, job.val.images).numpy()
+
+def trial(job: Job) -> Outcome:
+    """Train one network by one recipe and measure it."""
+    network, log, watch = trained(job)
+    n, m, dense = job.recipe.n, job.recipe.m, job.recipe.dense
+    used = finished(network, new(job), pruned=not dense)
+    other = finished(network, new(job), pruned=dense)
+    both = [predict(one, job.val.images[::8]) for one in (used, other)]
     weights = [layer.weight.detach() for layer in sparse_layers(used)]
     w = torch.cat([w.abs().flatten() for w in stored(network)]).detach()
-    keep = torch.cat([mask.flatten() for mask in masks(network, recipe.n, recipe.m)]) > 0
+    keep = torch.cat([mask.flatten() for mask in masks(network, n, m)]) > 0
     return Outcome(
-        log, float(scores(used, dataset.val).mean()), scores(used, dataset.test),
+        log, float(scores(used, job.val).mean()), scores(used, job.test),
         watch.from_start, watch.between, watch.second,
-        fullest=max(fullest_group(x, recipe.m) for x in weights),
+        fullest=max(fullest_group(x, m) for x in weights),
         kept=sum(int((x != 0).sum()) for x in weights) / sum(x.numel() for x in weights),
         faded=float(w[~keep].mean() / w[keep].mean()),
-        agreement=float(F.cosine_similarity(*answers).mean()),
+        agreement=float(F.cosine_similarity(*both).mean()),
         layer=stored(network)[-1].detach().flatten(1).cpu().numpy(),
     )
 
@@ -553,33 +552,46 @@ def trial(job) -> Outcome:
 # %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]
-SIZES = Sizes(
-    n_train=run.scale(smoke=96, laptop=3600, gpu=5400), steps=run.scale(smoke=4, laptop=400, gpu=4000),
-    batch=run.scale(smoke={"ResNet": 8, "ViT": 8}, laptop={"ResNet": 128, "ViT": 64}, gpu={"ResNet": 128, "ViT": 128}),
-    width=run.scale(smoke=16, laptop=16, gpu=64), blocks=run.scale(smoke=1, laptop=2, gpu=4),
-    hidden=run.scale(smoke=128, laptop=256, gpu=512), ticks=run.scale(smoke=2, laptop=20, gpu=40),
-)
-brief = replace(SIZES, n_train=48, steps=4, batch={"ResNet": 8, "ViT": 8}, width=16, blocks=1, hidden=128, ticks=2)
+STEPS, TICKS = run.scale(smoke=4, laptop=400, gpu=4000), run.scale(smoke=2, laptop=20, gpu=40)
+BUILD = {
+    "ResNet": partial(resnet, width=run.scale(smoke=16, laptop=16, gpu=64)),
+    "ViT": partial(
+        Transformer, blocks=run.scale(smoke=1, laptop=2, gpu=4),
+        hidden=run.scale(smoke=128, laptop=256, gpu=512),
+    ),
+}
+TRAINING = {
+    "ResNet": {
+        "optimizer": "sgd", "lr": 0.4, "weight_decay": 5e-4, "schedule": "cosine",
+        "steps": STEPS, "batch_size": run.scale(smoke=8, laptop=128, gpu=128),
+    },
+    "ViT": {
+        "optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-2, "schedule": "onecycle",
+        "clip": 1.0, "steps": STEPS, "batch_size": run.scale(smoke=8, laptop=64, gpu=128),
+    },
+}
+N_TRAIN = run.scale(smoke=96, laptop=3600, gpu=5400)
+samples = {s: atlas.train.balanced(N_TRAIN, s) for s in SEEDS}
 
-def briefly(kind: str, recipe: Recipe) -> nn.Module:
-    """A network after four steps on a few images."""
-    x, y = turned(*vars(atlas.train.balanced(brief.n_train, SEEDS[0])).values())
-    new = partial(make_network, kind, x[:1], K, SEEDS[0], brief)
-    network = sparsify(new(), recipe, brief.steps)
-    fit(network, x, y, steps=brief.steps, seed=SEEDS[0], batch_size=8, **TRAINING[kind])
-    return finished(network, new(), pruned=not recipe.dense)
+SMALL = {"ResNet": partial(resnet, width=16), "ViT": partial(Transformer, blocks=1, hidden=128)}
+few_train, few_val = atlas.train.balanced(48, SEEDS[0]), atlas.val.subset(torch.arange(16))
+
+def briefly(kind: str, recipe: Recipe) -> Job:
+    """Four steps of a small network on a few images."""
+    options = TRAINING[kind] | {"steps": 4, "batch_size": 8}
+    return Job(SMALL[kind], recipe, options, 2, SEEDS[0], few_train, few_val, few_val)
 
 # %% tags=["nbval-check-output"]
-answers = {
-    (kind, arm): predict(briefly(kind, replace(recipe, n=16, m=16)), atlas.val.images[:16]).numpy()
-    for kind in HEADLINE for arm, recipe in recipes(kind).items() if arm != "decay / 5 on all"
-}
+arms = [(kind, arm) for kind in HEADLINE for arm in recipes(kind) if arm != "decay / 5 on all"]
+whole = [briefly(kind, replace(recipes(kind)[arm], n=16, m=16)) for kind, arm in arms]
+said = dict(zip(arms, run.map(answers, whole), strict=True))
 for kind, id in {"ResNet": "sr-ste-10", "ViT": "pgf-nm-11"}.items():
-    same = np.stack([a for (k, _), a in answers.items() if k == kind])
-    print(f"{kind}, 16:16, every recipe gives the dense network:", run.claim(id, ours=same, baseline=np.broadcast_to(answers[kind, "dense"], same.shape)))
-for arm in ("SR-STE", "MdGf-Linear", "SdGf-Geometric"):
-    layers = [layer.weight for layer in sparse_layers(briefly("ViT", recipes("ViT")[arm]))]
-    print(f"{arm}: at most", max(fullest_group(w, 16) for w in layers), "of 16, kept:", sum(int((w != 0).sum()) for w in layers) / sum(w.numel() for w in layers))
+    same = np.stack([found for (k, _), found in said.items() if k == kind])
+    dense = np.broadcast_to(said[kind, "dense"], same.shape)
+    print(f"{kind}, 16:16, every recipe gives the dense network:", run.claim(id, ours=same, baseline=dense))
+pruned = ("SR-STE", "MdGf-Linear", "SdGf-Geometric")
+for arm, found in zip(pruned, run.map(trial, [briefly("ViT", recipes("ViT")[arm]) for arm in pruned]), strict=True):
+    print(f"{arm}: at most", found.fullest, "of 16, kept:", found.kept)
 
 # %% [markdown]
 # Now all arms at 1:16, and the arms that the claims compare at milder and harsher patterns. What each was given stands in the folded table below the cell.
@@ -592,9 +604,20 @@ plan += [("ResNet", arm, pattern, seeds) for pattern, seeds in (("2:4", SEEDS), 
 plan += [("ViT", arm, pattern, SEEDS) for pattern in ("2:4", "1:8", "1:32") for arm in ("SR-STE", "MdGf-Exponential")]
 TRIALS = {"dense": 5, "STE": 5, "SR-STE": 3, "MdGf-Exponential": 3, "MdGf-Linear": 3}  # settings tried on validation images, at most
 
-jobs = [(atlas, kind, replace(recipes(kind)[arm], n=PATTERNS[p][0], m=PATTERNS[p][1]), s, SIZES) for kind, arm, p, seeds in plan for s in seeds]
-queue = iter(run.map(trial, jobs))
-outcomes = {(kind, arm, pattern): [next(queue) for _ in seeds] for kind, arm, pattern, seeds in plan}
+def job_of(kind: str, arm: str, pattern: str, s: int) -> Job:
+    n, m = PATTERNS[pattern]
+    recipe = replace(recipes(kind)[arm], n=n, m=m)
+    return Job(BUILD[kind], recipe, TRAINING[kind], TICKS, s, samples[s], atlas.val, atlas.test)
+
+jobs = {
+    (kind, arm, pattern, s): job_of(kind, arm, pattern, s)
+    for kind, arm, pattern, seeds in plan for s in seeds
+}
+found = run.map(trial, list(jobs.values()))
+outcomes: dict[tuple[str, str, str], list[Outcome]] = {}
+for (kind, arm, pattern, _), outcome in zip(jobs, found, strict=True):
+    outcomes.setdefault((kind, arm, pattern), []).append(outcome)
+
 def moved(o: Outcome) -> float:
     return o.from_start[-1]
 
@@ -707,7 +730,7 @@ plots.show(
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
-steps = np.arange(1, len(outcomes["ResNet", "STE", "1:16"][0].between) + 1) * max(1, SIZES.steps // SIZES.ticks)
+steps = np.arange(1, len(outcomes["ResNet", "STE", "1:16"][0].between) + 1) * max(1, STEPS // TICKS)
 sweep = ("STE", "SR-STE, decay / 25", "SR-STE, decay / 5", "SR-STE", "negative decay", "decay / 5 on all")
 for arm in ("dense", *(arm for arm in sweep if arm != "SR-STE, decay / 25")):
     for ax, what in zip(axes, ("from_start", "between"), strict=False):

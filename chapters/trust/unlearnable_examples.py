@@ -144,6 +144,7 @@ def keep_top(score: Tensor, ratio: float) -> Tensor:
 # matters.
 
 # %% tags=["define"]
+from collections.abc import Callable
 from dataclasses import dataclass
 
 RHO = 16 / 255  # largest change of a pixel
@@ -159,20 +160,23 @@ class Budget:
     training: dict
     width: int = 16
 
-SCORES = {
-    "largest gradient": lambda network, x, y, generator: significance(network, x, y),
-    "smallest gradient": lambda network, x, y, generator: -significance(network, x, y),
-    "random": lambda network, x, y, generator: torch.rand(
-        x[:, :1].shape, generator=generator, device=x.device
-    ),
-}
+Score = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]  # (N, 1, H, W)
+
+def largest_gradient(surrogate, x: Tensor, y: Tensor, generator) -> Tensor:
+    return significance(surrogate, x, y)
+
+def smallest_gradient(surrogate, x: Tensor, y: Tensor, generator) -> Tensor:
+    return -significance(surrogate, x, y)
+
+def by_chance(surrogate, x: Tensor, y: Tensor, generator) -> Tensor:
+    return torch.rand(x[:, :1].shape, generator=generator, device=x.device)
 
 def min_min(
     surrogate: nn.Module, x: Tensor, y: Tensor, budget: Budget, generator: torch.Generator,
-    *, rho: float = RHO, ratio: float = 1.0, score: str = "largest gradient",
+    *, rho: float = RHO, score: Score | None = None, ratio: float = RATIO,
     fixed_mask: bool = False,
 ) -> Tensor:
-    """Noise that solves eq. 1, EM for ratio = 1, SALM below; x in [0, 1]: (N, C, H, W)."""
+    """Noise that solves eq. 1: EM without a score, SALM with one; x, noise (N, C, H, W)."""
     delta, mask = torch.zeros_like(x), torch.ones_like(x[:, :1])
     weights = surrogate.parameters()
     update = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=5e-4)
@@ -189,8 +193,8 @@ def min_min(
             update.zero_grad()
             F.cross_entropy(surrogate(x[index] + delta[index]), y[index]).backward()
             update.step()
-        if ratio < 1 and not (fixed_mask and k > 0):
-            mask = keep_top(SCORES[score](surrogate, x + delta, y, chance), ratio)
+        if score and not (fixed_mask and k > 0):
+            mask = keep_top(score(surrogate, x + delta, y, chance), ratio)
         # inner problem: a path of 2 rho a round reaches every noise; the mask drops others
         alpha = 2 * rho / budget.steps
         delta = descend(surrogate, x, y, delta, mask, rho, alpha, budget.steps)
@@ -209,9 +213,7 @@ def release(x: Tensor, delta: Tensor) -> Tensor:
     """The protected images as the thief receives them: uint8."""
     return ((x + delta) * 255).round().clamp(0, 255).to(torch.uint8)
 
-def targeted(
-    x: Tensor, y: Tensor, surrogate: nn.Module, seed: int, budget: Budget
-) -> Tensor:
+def push(x: Tensor, y: Tensor, surrogate: nn.Module, seed: int, budget: Budget) -> Tensor:
     """TAP: noise towards class (y + 1) mod K on a surrogate trained on the clean images."""
     fit(surrogate, release(x, torch.zeros_like(x)), y, seed=seed, **budget.training)
     wrong, steps = (y + 1) % (int(y.max()) + 1), budget.rounds * budget.steps
@@ -267,26 +269,31 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.vit(x)[0]
 
+Build = Callable[[Tensor, int, int], nn.Module]  # from images, classes and a width
+
+def resnet(x: Tensor, classes: int, width: int) -> nn.Module:
+    widths = [width, 2 * width, 4 * width, 4 * width]
+    return ResNet(
+        "basic", [1, 1, 1, 1], widths, spatial_dims=2, n_input_channels=x.shape[1],
+        num_classes=classes, conv1_t_size=3, conv1_t_stride=1, no_max_pool=True,
+    )
+
+def cnn(x: Tensor, classes: int, width: int) -> nn.Module:
+    return Classifier(
+        x.shape[1:], classes, channels=(width, 2 * width, 4 * width), strides=(1, 2, 2),
+        num_res_units=0, norm="batch",
+    )
+
+def vit(x: Tensor, classes: int, width: int) -> nn.Module:
+    return Transformer(x.shape[1], x.shape[2], classes)
+
 def make_network(
-    kind: str, x: Tensor, classes: int, seed: int, width: int = 16
+    build: Build, x: Tensor, classes: int, seed: int, width: int = 16
 ) -> nn.Module:
-    """A new "resnet", "cnn" or "vit" for images of the shape and on the device of x."""
-    (_, c, size, _), w = x.shape, width
+    """A new network for images of the shape and on the device of x."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if kind == "vit":
-            network: nn.Module = Transformer(c, size, classes)
-        elif kind == "cnn":
-            network = Classifier(
-                (c, size, size), classes, channels=(w, 2 * w, 4 * w), strides=(1, 2, 2),
-                num_res_units=0, norm="batch",
-            )
-        else:
-            network = ResNet(
-                "basic", [1, 1, 1, 1], [w, 2 * w, 4 * w, 4 * w], spatial_dims=2,
-                n_input_channels=c, num_classes=classes,
-                conv1_t_size=3, conv1_t_stride=1, no_max_pool=True,
-            )
+        network = build(x, classes, width)
     return arrange(network, x)
 
 # %% [markdown]
@@ -303,38 +310,78 @@ def make_network(
 # $-10\log_{10}$ of the mean squared change, in dB; larger is less visible).
 
 # %% tags=["define"]
-MASKED = {  # arms that solve eq. 1, and how they differ from EM
-    "EM": {},
-    "EM, equal PSNR": {"rho": RHO * RATIO**0.5},
-    "SALM": {"ratio": RATIO},
-    "random mask": {"ratio": RATIO, "score": "random"},
-    "lowest gradient": {"ratio": RATIO, "score": "smallest gradient"},
-    "fixed mask": {"ratio": RATIO, "fixed_mask": True},
-    "random fixed mask": {"ratio": RATIO, "score": "random", "fixed_mask": True},
-    "SALM, r = 0.1": {"ratio": 0.1}, "SALM, r = 0.5": {"ratio": 0.5},
-    "SALM, r = 1": {"ratio": 1 - 1e-9},  # goes through the mask, which keeps every pixel
-}
+from functools import partial
+from torchmetrics.functional.image import structural_similarity_index_measure as ssim_index
+from medbook.data import Split
 
-def protect(arm: str, images: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
-    """The released version (uint8) of images (uint8) under a protection arm."""
-    x = images.float() / 255
-    generator = torch.Generator(images.device).manual_seed(seed)
-    surrogate = make_network("resnet", x, int(y.max()) + 1, seed, budget.width)
-    if arm in MASKED:
-        delta = min_min(surrogate, x, y, budget, generator, **MASKED[arm])
-    elif arm == "TAP":
-        delta = targeted(x, y, surrogate, seed, budget)
-    elif arm == "synthetic":
-        delta = synthetic(x, y, rho=RHO, seed=seed)
-    elif arm == "random noise":
-        sign = torch.randint(0, 2, x.shape, generator=generator, device=x.device) * 2 - 1
-        delta = RHO * sign
-    elif arm == "unprotected":
-        delta = torch.zeros_like(x)
-    else:
-        others = "unprotected, random noise, synthetic, TAP"
-        raise ValueError(f"no arm {arm!r}: choose {others} or one of {list(MASKED)}")
-    return release(x, delta)
+Protection = Callable[[Tensor, Tensor, int, Budget], Tensor]  # x, y, seed to noise
+
+def nothing(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
+    return torch.zeros_like(x)
+
+def random_noise(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
+    generator = torch.Generator(x.device).manual_seed(seed)
+    sign = torch.randint(0, 2, x.shape, generator=generator, device=x.device) * 2 - 1
+    return RHO * sign
+
+def mosaic(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
+    return synthetic(x, y, rho=RHO, seed=seed)
+
+def targeted(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
+    surrogate = make_network(resnet, x, int(y.max()) + 1, seed, budget.width)
+    return push(x, y, surrogate, seed, budget)
+
+def minimised(x: Tensor, y: Tensor, seed: int, budget: Budget, **options) -> Tensor:
+    surrogate = make_network(resnet, x, int(y.max()) + 1, seed, budget.width)
+    generator = torch.Generator(x.device).manual_seed(seed)
+    return min_min(surrogate, x, y, budget, generator, **options)
+
+def protections() -> dict[str, Protection]:
+    """The arms."""
+    salm = partial(minimised, score=largest_gradient)
+    at_random = partial(minimised, score=by_chance)
+    return {
+        "unprotected": nothing, "random noise": random_noise, "synthetic": mosaic,
+        "TAP": targeted,
+        "EM": minimised, "EM, equal PSNR": partial(minimised, rho=RHO * RATIO**0.5),
+        "SALM": salm, "random mask": at_random,
+        "lowest gradient": partial(minimised, score=smallest_gradient),
+        "fixed mask": partial(salm, fixed_mask=True),
+        "random fixed mask": partial(at_random, fixed_mask=True),
+        "SALM, r = 0.1": partial(salm, ratio=0.1),
+        "SALM, r = 0.5": partial(salm, ratio=0.5),
+        "SALM, r = 1": partial(salm, ratio=1.0),  # its mask keeps every pixel
+    }
+
+@dataclass(frozen=True)
+class Owner:
+    """Protects a training set before it is released."""
+
+    protection: Protection
+    train: Split
+    seed: int
+    budget: Budget
+
+@dataclass(frozen=True)
+class Released:
+    """Protected images (uint8), and how close they are to the clean ones."""
+
+    images: Tensor
+    psnr: float
+    ssim: float
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Mean PSNR in dB of uint8 images."""
+    mse = (a.float() - b.float()).square().mean((1, 2, 3)).clamp(min=1e-9)
+    return float((10 * torch.log10(255**2 / mse)).mean())
+
+def protect(owner: Owner) -> Released:
+    """What an owner releases."""
+    clean, y = owner.train.images, owner.train.labels
+    x = clean.float() / 255
+    images = release(x, owner.protection(x, y, owner.seed, owner.budget))
+    ssim = float(ssim_index(images.float(), clean.float(), data_range=255.0))
+    return Released(images, psnr(images, clean), ssim)
 
 # %% [markdown]
 # Before any training, the properties that hold by construction: the bound, the number of changed pixels, and EM as the special case $r=1$ of SALM.
@@ -342,7 +389,9 @@ def protect(arm: str, images: Tensor, y: Tensor, seed: int, budget: Budget) -> T
 # %% tags=["nbval-check-output"]
 sample = chest.train.balanced(40, seed=run.seeds(1)[0])
 brief = Budget(rounds=2, batches=2, steps=3, training={"steps": 10}, width=8)
-tried = {arm: protect(arm, sample.images, sample.labels, 7, brief) for arm in ("random noise", "synthetic", "TAP", "EM", "SALM", "SALM, r = 1")}
+arms = ("random noise", "synthetic", "TAP", "EM", "SALM", "SALM, r = 1")
+ARMS = protections()
+tried = {arm: protect(Owner(ARMS[arm], sample, 7, brief)).images for arm in arms}
 for arm, released in tried.items():
     change = (released.int() - sample.images.int()).abs()
     few_pixels = bool(((change > 0).sum((1, 2, 3)) <= 196).all())
@@ -363,79 +412,87 @@ plots.show(
 )
 
 # %% [markdown]
-# One trial: the owner protects a training set, then each thief trains on it and is tested on clean images. A thief may treat the images first: compress them as JPEG, or get
-# a fifth of them unprotected from elsewhere.
+# A thief trains on what was released and is tested on clean images. He may treat the images first: compress them as JPEG, or get a fifth of them unprotected from
+# elsewhere.
 
 # %% tags=["define"]
 import io
 from PIL import Image
 
+def as_released(released: Tensor, clean: Tensor) -> Tensor:
+    return released
+
+def jpeg(released: Tensor, clean: Tensor, quality: int = 10) -> Tensor:
+    """uint8 grey images (N, 1, H, W) after JPEG compression."""
+    squeezed = []
+    for image in released[:, 0].cpu().numpy():
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        squeezed.append(np.asarray(Image.open(file)))
+    return torch.from_numpy(np.stack(squeezed))[:, None].to(released.device)
+
+def four_of_five(released: Tensor, clean: Tensor) -> Tensor:
+    """Every fifth image is a clean one."""
+    fifth = torch.arange(len(clean), device=clean.device) % 5 == 0
+    return torch.where(fifth[:, None, None, None], clean, released)
+
+@dataclass(frozen=True)
+class Thief:
+    """The network that he trains, and what he does to the released images before."""
+
+    build: Build = resnet
+    treat: Callable[[Tensor, Tensor], Tensor] = as_released
+
+def thieves() -> dict[str, Thief]:
+    """By network and treatment."""
+    return {
+        "resnet, as released": Thief(), "resnet, 80 %": Thief(treat=four_of_five),
+        "cnn, as released": Thief(cnn), "vit, as released": Thief(vit),
+        "resnet, JPEG": Thief(treat=jpeg),
+    }
+
+# %% tags=["define"]
+from medbook.stats import balanced_scores
+
+@dataclass(frozen=True)
+class Attempt:
+    """A thief, what he got, and the clean images, of which some may reach him."""
+
+    thief: Thief
+    released: Tensor
+    train: Split
+    val: Split
+    test: Split
+    seed: int  # of the owner
+    budget: Budget
+
 @dataclass(frozen=True)
 class Theft:
     """What one thief achieved; one score a clean image, their mean: balanced accuracy."""
 
-    arm: str
-    thief: str
     log: TrainingLog
     on_released: float
     test: np.ndarray
     validation: np.ndarray
-    psnr: float
-    ssim: float
 
-def jpeg(images: Tensor, quality: int) -> Tensor:
-    """uint8 grey images (N, 1, H, W) after JPEG compression."""
-    squeezed = []
-    for image in images[:, 0].cpu().numpy():
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=quality)
-        squeezed.append(np.asarray(Image.open(file)))
-    return torch.from_numpy(np.stack(squeezed))[:, None].to(images.device)
-
-def treat(how: str, released: Tensor, clean: Tensor) -> Tensor:
-    """What the thief trains on: "as released", "JPEG", or "80 %" (every fifth is clean)."""
-    fifth = torch.arange(len(clean), device=clean.device) % 5 == 0
-    ways = {
-        "as released": lambda: released,
-        "JPEG": lambda: jpeg(released, quality=10),
-        "80 %": lambda: torch.where(fifth[:, None, None, None], clean, released),
-    }
-    return ways[how]()
-
-# %% tags=["define"]
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim_index
-from medbook.stats import balanced_scores
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    """Mean PSNR in dB of uint8 images."""
-    mse = (a.float() - b.float()).square().mean((1, 2, 3)).clamp(min=1e-9)
-    return float((10 * torch.log10(255**2 / mse)).mean())
-
-def clean_scores(network: nn.Module, split) -> np.ndarray:
+def clean_scores(network: nn.Module, split: Split) -> np.ndarray:
     """Score of each clean image; the mean is the balanced accuracy."""
     answers = predict(network, split.images).argmax(1).numpy()
     return balanced_scores(answers, split.labels.cpu().numpy())
 
-def trial(job) -> list[Theft]:
-    """Protect a training set, let thieves train on it, test them on clean images."""
-    dataset, n_train, arm, seed, thieves, budget = job
-    train, k = dataset.train.balanced(n_train, seed), len(dataset.classes)
-    released = protect(arm, train.images, train.labels, seed, budget)
-    ssim = float(ssim_index(released.float(), train.images.float(), data_range=255.0))
-    done = []
-    for kind, how in thieves:
-        # neither the surrogate's initial weights nor the owner's order of the images
-        network = make_network(kind, train.images, k, seed + 1, budget.width)
-        loot = treat(how, released, train.images)
-        log = fit(network, loot, train.labels, seed=seed + 1, **budget.training)
-        done.append(Theft(
-            arm, f"{kind}, {how}", log,
-            on_released=clean_scores(network, type(train)(loot, train.labels)).mean(),
-            test=clean_scores(network, dataset.test),
-            validation=clean_scores(network, dataset.val),
-            psnr=psnr(released, train.images), ssim=ssim,
-        ))
-    return done
+def steal(attempt: Attempt) -> Theft:
+    """Train a thief's network on released images and test it on clean ones."""
+    clean, y, budget = attempt.train.images, attempt.train.labels, attempt.budget
+    # neither the surrogate's initial weights nor the owner's order of the images
+    seed, classes = attempt.seed + 1, int(y.max()) + 1
+    network = make_network(attempt.thief.build, clean, classes, seed, budget.width)
+    loot = Split(attempt.thief.treat(attempt.released, clean), y)
+    log = fit(network, loot.images, loot.labels, seed=seed, **budget.training)
+    return Theft(
+        log, on_released=clean_scores(network, loot).mean(),
+        test=clean_scores(network, attempt.test),
+        validation=clean_scores(network, attempt.val),
+    )
 
 # %% [markdown]
 # The headline arms run with all seeds, the ablations with fewer. Arms of one seed share the images, their order, the augmentation and the initial weights of surrogate and
@@ -457,25 +514,39 @@ HEADLINE = [
 ]
 ABLATION = ["lowest gradient", "fixed mask", "random fixed mask", "SALM, r = 0.1", "SALM, r = 0.5"]
 
-plain = ("resnet", "as released")
-others = [("cnn", "as released"), ("vit", "as released"), ("resnet", "JPEG")]
+THIEVES, plain = thieves(), "resnet, as released"
+others = ["cnn, as released", "vit, as released", "resnet, JPEG"]
 EXTRA = {"unprotected": others, "EM": others, "SALM": others}  # thieves on the fewer seeds
-FIRST = {"SALM": [plain, ("resnet", "80 %")]}  # thieves on all seeds
-thieves = {
-    (arm, s): FIRST.get(arm, [plain]) + (EXTRA.get(arm, []) if s in FEWER else [])
-    for arm in HEADLINE for s in SEEDS
-}
-thieves |= {(arm, s): [plain] for arm in ABLATION for s in FEWER}
-jobs = [(chest, N_TRAIN, arm, s, sent, BUDGET) for (arm, s), sent in thieves.items()]
+FIRST = {"SALM": [plain, "resnet, 80 %"]}  # thieves on all seeds
 
+chests = {s: chest.train.balanced(N_TRAIN, s) for s in SEEDS}
+plan = [(arm, s) for arm in HEADLINE for s in SEEDS]
+plan += [(arm, s) for arm in ABLATION for s in FEWER]
+owners = [Owner(ARMS[arm], chests[s], s, BUDGET) for arm, s in plan]
+releases = dict(zip(plan, run.map(protect, owners), strict=True))
+
+sent = {
+    (arm, s): FIRST.get(arm, [plain]) + (EXTRA.get(arm, []) if s in FEWER else [])
+    for arm, s in plan
+}
+attempts = {
+    (arm, thief, s): Attempt(
+        THIEVES[thief], releases[arm, s].images, chests[s], chest.val, chest.test, s, BUDGET
+    )
+    for (arm, s), names in sent.items() for thief in names
+}
+stolen = run.map(steal, list(attempts.values()))
 thefts: dict[tuple[str, str], list[Theft]] = {}
-for done in run.map(trial, jobs):
-    for theft in done:
-        thefts.setdefault((theft.arm, theft.thief), []).append(theft)
+for (arm, thief, _), theft in zip(attempts, stolen, strict=True):
+    thefts.setdefault((arm, thief), []).append(theft)
 
 def scores_of(arm: str, thief: str = "resnet, as released") -> np.ndarray:
     """(seeds, test images) of an arm."""
     return np.stack([theft.test for theft in thefts[arm, thief]])
+
+def released_by(arm: str) -> list[Released]:
+    """What an arm released, by seed."""
+    return [released for (name, _), released in releases.items() if name == arm]
 
 # %% tags=["hide-output"]
 for (arm, thief), found in thefts.items():
@@ -483,9 +554,9 @@ for (arm, thief), found in thefts.items():
     run.record(f"test/{arm} ({thief})", [theft.test.mean() for theft in found], on="test")
     run.record(f"validation/{arm} ({thief})", [theft.validation.mean() for theft in found], on="validation")
     run.record(f"released/{arm} ({thief})", [theft.on_released for theft in found], on="train")
-    if thief == "resnet, as released" and arm != "unprotected":
-        run.record(f"psnr/{arm}", [theft.psnr for theft in found], unit="dB", on="train")
-        run.record(f"ssim/{arm}", [theft.ssim for theft in found], on="train")
+    if thief == plain and arm != "unprotected":
+        run.record(f"psnr/{arm}", [r.psnr for r in released_by(arm)], unit="dB", on="train")
+        run.record(f"ssim/{arm}", [r.ssim for r in released_by(arm)], on="train")
 run.arms_table()
 
 # %% [markdown]
@@ -497,24 +568,25 @@ run.arms_table()
 
 # %%
 units = np.arange(len(chest.test))  # the patients are not published: an image is the unit
-clean, salm, em = (scores_of(arm) for arm in ("unprotected", "SALM", "EM"))
+clean, ours, em = (scores_of(arm) for arm in ("unprotected", "SALM", "EM"))
 few = len(FEWER)
-run.claim("salm-1", ours=salm, baseline=clean, units=units)
-run.claim("salm-2", ours=salm, baseline=em, units=units)
-run.claim("salm-3", ours=salm, baseline=scores_of("EM, equal PSNR"), units=units)
-run.claim("salm-4", ours=salm, baseline=scores_of("random mask"), units=units)
-run.claim("salm-5", ours=salm[:few], baseline=scores_of("lowest gradient"), units=units)
+run.claim("salm-1", ours=ours, baseline=clean, units=units)
+run.claim("salm-2", ours=ours, baseline=em, units=units)
+run.claim("salm-3", ours=ours, baseline=scores_of("EM, equal PSNR"), units=units)
+run.claim("salm-4", ours=ours, baseline=scores_of("random mask"), units=units)
+run.claim("salm-5", ours=ours[:few], baseline=scores_of("lowest gradient"), units=units)
 sweep = ("SALM, r = 0.1", "SALM", "SALM, r = 0.5", "EM")  # r = 0.1, 0.25, 0.5, 1
 run.claim("salm-6", ours=np.stack([scores_of(arm)[:few].mean(1) for arm in sweep], axis=1))
-seen = {arm: np.array([theft.psnr for theft in thefts[arm, "resnet, as released"]]) for arm in HEADLINE[1:] + ABLATION}
+seen = {arm: np.array([r.psnr for r in released_by(arm)]) for arm in HEADLINE[1:] + ABLATION}
 run.claim("salm-8", ours=seen["SALM"], baseline=seen["EM"])
-cnn, vit = "cnn, as released", "vit, as released"
-run.claim("salm-9", ours=scores_of("SALM", cnn), baseline=scores_of("unprotected", cnn), units=units)
-run.claim("salm-10", ours=scores_of("SALM", vit), baseline=scores_of("unprotected", vit), units=units)
+for id, thief in {"salm-9": "cnn, as released", "salm-10": "vit, as released"}.items():
+    run.claim(
+        id, ours=scores_of("SALM", thief), baseline=scores_of("unprotected", thief), units=units
+    )
 run.claim("salm-11", ours=scores_of("SALM", "resnet, 80 %"), baseline=clean, units=units)
-run.claim("salm-12", ours=salm, baseline=scores_of("TAP"), units=units)
-run.claim("salm-13", ours=salm, baseline=scores_of("synthetic"), units=units)
-run.claim("salm-14", ours=salm, baseline=em, units=units)
+run.claim("salm-12", ours=ours, baseline=scores_of("TAP"), units=units)
+run.claim("salm-13", ours=ours, baseline=scores_of("synthetic"), units=units)
+run.claim("salm-14", ours=ours, baseline=em, units=units)
 run.claim("salm-15", ours=scores_of("fixed mask"), baseline=scores_of("random fixed mask"), units=units)
 run.claim("salm-16", ours=scores_of("random noise"), baseline=clean, units=units)
 run.claims_table()
@@ -528,7 +600,7 @@ import matplotlib.pyplot as plt
 single = HEADLINE + ABLATION
 figure, axes = plt.subplots(1, 2, figsize=(10, 5), sharey=True, layout="constrained")
 for ax, split in zip(axes, ("test", "validation"), strict=True):
-    plots.intervals(ax, single, [[getattr(t, split).mean() for t in thefts[arm, "resnet, as released"]] for arm in single])
+    plots.intervals(ax, single, [[getattr(t, split).mean() for t in thefts[arm, plain]] for arm in single])
     ax.axvline(0.5, color="0.7", zorder=0)
     ax.set(xlabel=f"balanced accuracy on clean {split} images", xlim=(0.4, 1.02))
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9)
@@ -552,13 +624,13 @@ plots.show(
 figure, ax = plt.subplots()
 last = {}
 for arm in ("unprotected", "random noise", "TAP", "EM", "SALM"):
-    losses = np.mean([theft.log.losses for theft in thefts[arm, "resnet, as released"]], axis=0)
+    losses = np.mean([theft.log.losses for theft in thefts[arm, plain]], axis=0)
     width = max(1, len(losses) // 20)
     last[arm] = losses[-width:].mean()
     ax.plot(np.convolve(losses, np.ones(width) / width, mode="valid"), label=arm)
 ax.set(xlabel="optimiser step", ylabel="thief's training loss (nats)", yscale="log")
 ax.legend()
-right = {arm: np.mean([t.on_released for t in thefts[arm, "resnet, as released"]]) for arm in ("unprotected", "SALM", "EM")}
+right = {arm: np.mean([t.on_released for t in thefts[arm, plain]]) for arm in ("unprotected", "SALM", "EM")}
 plots.show(
     figure, caption="Training loss of the thief, mean over seeds, running mean over steps. Balanced accuracy on the released images at the end: "
     + ", ".join(f"{arm} {value:.2f}" for arm, value in right.items()) + ".",
@@ -609,10 +681,18 @@ plots.show(
 # %%
 atlas = run.load("mednist", size=32)
 N_ATLAS = run.scale(smoke=96, laptop=1500, gpu=3000)
-atlas_jobs = [(atlas, N_ATLAS, arm, s, [plain], BUDGET) for s in FEWER for arm in ("unprotected", "EM", "SALM")]
+pictures = {s: atlas.train.balanced(N_ATLAS, s) for s in FEWER}
+plan = [(arm, s) for s in FEWER for arm in ("unprotected", "EM", "SALM")]
+owners = [Owner(ARMS[arm], pictures[s], s, BUDGET) for arm, s in plan]
+attempts = [
+    Attempt(
+        THIEVES[plain], released.images, pictures[s], atlas.val, atlas.test, s, BUDGET
+    )
+    for (_, s), released in zip(plan, run.map(protect, owners), strict=True)
+]
 on_atlas: dict[str, list[Theft]] = {}
-for (theft,) in run.map(trial, atlas_jobs):
-    on_atlas.setdefault(theft.arm, []).append(theft)
+for (arm, _), theft in zip(plan, run.map(steal, attempts), strict=True):
+    on_atlas.setdefault(arm, []).append(theft)
 for arm, found in on_atlas.items():
     run.arm(f"MedNIST: {arm}", [theft.log for theft in found])
     run.record(f"mednist/test/{arm}", [theft.test.mean() for theft in found], on="test")
@@ -658,12 +738,13 @@ plots.show(
 from medbook.explore import explore
 
 demo = chest.train.balanced(run.scale(smoke=40, laptop=200, gpu=200), seed=run.seeds(1)[0])
+RATIOS = [0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0]
+owners = [Owner(partial(ARMS["SALM"], ratio=r), demo, 1, BUDGET) for r in RATIOS]
+noisy = dict(zip(RATIOS, run.map(protect, owners), strict=True))
 
 def draw(ratio: float):
     """Clean image, noise and released image side by side, for a fraction of pixels."""
-    x, surrogate = demo.images.float() / 255, make_network("resnet", demo.images, 2, 1, BUDGET.width)
-    delta = min_min(surrogate, x, demo.labels, BUDGET, torch.Generator(x.device).manual_seed(1), ratio=ratio)
-    released, original = (images[3, 0].cpu().float() for images in (release(x, delta), demo.images))
+    released, original = (x[3, 0].cpu().float() for x in (noisy[ratio].images, demo.images))
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.2))
     axes[0].imshow(original, vmin=0, vmax=255)
     axes[1].imshow(released - original, cmap="gray", vmin=-16, vmax=16)
@@ -674,7 +755,7 @@ def draw(ratio: float):
     return figure
 
 explore(
-    draw, [0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0], label="fraction r of the pixels",
+    draw, RATIOS, label="fraction r of the pixels",
     caption=f"SALM on one training image ({chest.kind}): clean, noise (grey is none, black and white are -16 and +16 of 255), released.",
     alt=lambda r: f"Three images for r = {r:g}: a chest X-ray, the noise on its chosen pixels, and the noisy X-ray.",
     start=3,
@@ -698,7 +779,7 @@ for arm, r in {"SALM": RATIO, "EM": 1.0}.items():
 
 # %% tags=["solution"]
 x, y = demo.images.float() / 255, demo.labels
-network = make_network("resnet", x, 2, 11, BUDGET.width)
+network = make_network(resnet, x, 2, 11, BUDGET.width)
 fit(network, demo.images, y, seed=11, **BUDGET.training)
 loss_after = {}
 for name, step in {"descend": RHO / 2, "stay": 0.0, "ascend": -RHO / 2}.items():
@@ -715,9 +796,10 @@ assert loss_after["descend"] <= loss_after["stay"] <= loss_after["ascend"]
 # %% tags=["solution"]
 from sklearn.linear_model import LogisticRegression
 
-separable = {}
-for arm in ("random noise", "synthetic", "EM", "SALM"):
-    noise = protect(arm, demo.images, y, 11, BUDGET).float() - demo.images.float()
+arms, separable = ("random noise", "synthetic", "EM", "SALM"), {}
+owners = [Owner(ARMS[arm], demo, 11, BUDGET) for arm in arms]
+for arm, released in zip(arms, run.map(protect, owners), strict=True):
+    noise = released.images.float() - demo.images.float()
     half, flat = len(noise) // 2, noise.flatten(1).cpu().numpy() / 255  # fitted on one half, tested on the other
     model = LogisticRegression(max_iter=200).fit(flat[:half], y[:half].cpu())
     separable[arm] = model.score(flat[half:], y[half:].cpu())
