@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import medbook
-from medbook import chapter, claims, data
+from medbook import chapter, claims, data, fingerprint
 
 book = chapter.load("structured_sparsity")
 BUILD = {
@@ -385,6 +385,25 @@ def test_nothing_to_prune_gives_the_dense_network(atlas, kind):
     everywhere = found.pop("decay / 5 on all", None)
     assert all(np.array_equal(found["dense"], answer) for answer in found.values())
     assert everywhere is None or not np.array_equal(everywhere, found["dense"])
+
+
+def test_an_edit_of_one_arm_leaves_the_others_alone(atlas):
+    """What an arm is made of is reached by this arm alone, and by no trial as such."""
+    known = fingerprint.Fingerprints("structured_sparsity")
+    jobs = {names: job_of(atlas, names[0], ALL[names[0]][names[1]]) for names in NAMES}
+    reached = {names: known.of(job).labels for names, job in jobs.items()}
+    users = {
+        "stepwise": {("ViT", "SdGf-Stepwise")},
+        "geometric": {("ViT", "SdGf-Geometric")},
+        "resnet": {names for names in NAMES if names[0] == "ResNet"},
+        "Transformer": {names for names in NAMES if names[0] == "ViT"},
+    }
+    always = known.of(book.trial).labels
+    for name, arms in users.items():
+        label = f"structured_sparsity.{name}"
+        assert {names for names in NAMES if label in reached[names]} == arms
+        assert label not in always
+    assert len({known.of(job).digest for job in jobs.values()}) == len(NAMES)
 
 
 # --- scores ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import medbook
-from medbook import chapter, claims, data
+from medbook import chapter, claims, data, fingerprint
 
 book = chapter.load("unlearnable_examples")
 
@@ -146,14 +146,14 @@ def test_keep_top_of_ties_keeps_the_right_number():
     assert (book.keep_top(torch.zeros(4, 1, 5, 5), 0.25).sum((1, 2, 3)) == 6).all()
 
 
-def support_after(score, rounds=1, fixed_mask=False):
+def support_after(choose, rounds=1, fixed_mask=False):
     """Pixels that min_min changes, and the scores an untouched copy of the surrogate gives."""
     network, (x, y) = Small(size=8), images(n=12, size=8)
     untouched = copy.deepcopy(network)
     budget = book.Budget(rounds=rounds, batches=0, steps=3, training={})
     generator = torch.Generator().manual_seed(0)
     delta = book.min_min(
-        network, x, y, budget, generator, rho=0.02, score=score, fixed_mask=fixed_mask
+        network, x, y, budget, generator, rho=0.02, choose=choose, fixed_mask=fixed_mask
     )
     return delta != 0, book.significance(untouched, x, y)
 
@@ -224,19 +224,20 @@ def test_the_surrogate_learns_on_what_is_released():
 def test_random_masks_leave_the_surrogates_batches_alone(xrays):
     x, y = xrays.images.float() / 255, xrays.labels
     after = {}
-    for score in (book.largest_gradient, book.by_chance):
+    for choose in (book.largest_gradient, book.by_chance):
         surrogate = book.make_network(book.resnet, x, 2, 0, width=4)
         generator = torch.Generator().manual_seed(0)
         one_round = book.Budget(rounds=1, batches=5, steps=1, training={})
-        book.min_min(surrogate, x, y, one_round, generator, ratio=0.25, score=score)
-        after[score] = [p.detach() for p in surrogate.parameters()]
+        book.min_min(surrogate, x, y, one_round, generator, choose=choose)
+        after[choose] = [p.detach() for p in surrogate.parameters()]
     assert all(map(torch.equal, *after.values()))
 
 
 def test_tap_pushes_towards_the_next_class(xrays):
     x, y = xrays.images.float() / 255, xrays.labels
+    delta = book.targeted(x, y, 0, book.Budget(2, 2, 5, BUDGET.training, width=4))
     surrogate = book.make_network(book.resnet, x, 2, 0, width=4)
-    delta = book.push(x, y, surrogate, 0, book.Budget(2, 2, 5, BUDGET.training, width=4))
+    book.fit(surrogate, xrays.images, y, seed=0, **BUDGET.training)
     surrogate.eval()
     with torch.no_grad():
         before, after = loss(surrogate, x, 1 - y).mean(), loss(surrogate, x + delta, 1 - y).mean()
@@ -246,14 +247,14 @@ def test_tap_pushes_towards_the_next_class(xrays):
 
 def test_synthetic_noise_is_a_separable_mosaic_within_rho():
     x, y = torch.full((60, 3, 28, 28), 0.5), torch.arange(60) % 3
-    noise = book.synthetic(x, y, rho=0.06, seed=4)
-    assert noise.shape == x.shape and noise.abs().max() == pytest.approx(0.06, rel=1e-6)
+    noise = book.synthetic(x, y, 4, BUDGET)
+    assert noise.shape == x.shape and noise.abs().max() == pytest.approx(book.RHO, rel=1e-6)
     blocks = noise.unfold(2, 7, 7).unfold(3, 7, 7)  # (N, C, 4, 4, 7, 7)
     assert (blocks == blocks[..., :1, :1]).all()
     means = torch.stack([noise[y == k].mean(0) for k in range(3)])
     nearest = torch.cdist(noise.flatten(1), means.flatten(1)).argmin(1)
     assert torch.equal(nearest, y)
-    assert torch.equal(noise, book.synthetic(x, y, rho=0.06, seed=4))
+    assert torch.equal(noise, book.synthetic(x, y, 4, BUDGET))
 
 
 # --- what is released, and what the thief makes of it ---------------------------------------------
@@ -403,3 +404,51 @@ def test_arms_passed_in_the_wrong_order_are_opposite(claim):
     given = {"units": np.arange(40)}
     assert run.claim(claim.id, ours=ours, baseline=baseline, **given) == "reproduced"
     assert run.claim(claim.id, ours=baseline, baseline=ours, **given) == "opposite"
+
+
+# --- trials ---------------------------------------------------------------------------------------
+
+KNOWN = fingerprint.Fingerprints("unlearnable_examples")
+
+
+def own(value):
+    """Names of the chapter's definitions that a value rests on."""
+    labels = (label.split(".") for label in KNOWN.of(value).labels)
+    return {name for home, name in labels if home == "unlearnable_examples"}
+
+
+def test_an_edit_of_one_arm_leaves_the_others_alone():
+    """What an arm is made of is reached by this arm, and by those that share it."""
+    found = {arm: own(protection) for arm, protection in ARMS.items()}
+    users = {
+        "synthetic": {"synthetic"},
+        "targeted": {"TAP"},
+        "random_noise": {"random noise"},
+        "by_chance": {"random mask", "random fixed mask"},
+        "smallest_gradient": {"lowest gradient"},
+        "largest_gradient": {"SALM", "fixed mask", "SALM, r = 0.1", "SALM, r = 0.5", "SALM, r = 1"},
+    }
+    for name, arms in users.items():
+        assert {arm for arm in ARMS if name in found[arm]} == arms
+    assert not {"significance", "keep_top", "min_min"} & (own(book.protect) | found["TAP"])
+    assert not {"significance", "keep_top"} & found["EM"]
+    assert len({KNOWN.of(protection).digest for protection in ARMS.values()}) == len(ARMS)
+
+
+def test_an_edit_of_one_thief_leaves_the_others_alone():
+    found = {name: own(thief) for name, thief in THIEVES.items()}
+    assert {name for name in found if "jpeg" in found[name]} == {"resnet, JPEG"}
+    assert {name for name in found if "cnn" in found[name]} == {"cnn, as released"}
+    assert not {"jpeg", "resnet", "cnn", "vit", "minimised", "targeted"} & own(book.steal)
+
+
+def test_the_key_of_a_theft_follows_its_test_labels(xrays):
+    whole = data.load("pneumoniamnist", source="twin")
+    tests = whole.test, whole.with_permuted_test(3).test
+    keys = {
+        KNOWN.of(
+            book.Attempt(THIEVES["resnet, JPEG"], xrays.images, xrays, whole.val, test, 1, BUDGET)
+        ).digest
+        for test in tests
+    }
+    assert len(keys) == 2

@@ -160,23 +160,25 @@ class Budget:
     training: dict
     width: int = 16
 
-Score = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]  # (N, 1, H, W)
+Choice = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]  # of a mask
 
-def largest_gradient(surrogate, x: Tensor, y: Tensor, generator) -> Tensor:
-    return significance(surrogate, x, y)
+def largest_gradient(
+    surrogate: nn.Module, x: Tensor, y: Tensor, _, ratio: float = RATIO
+) -> Tensor:
+    return keep_top(significance(surrogate, x, y), ratio)
 
-def smallest_gradient(surrogate, x: Tensor, y: Tensor, generator) -> Tensor:
-    return -significance(surrogate, x, y)
+def smallest_gradient(surrogate: nn.Module, x: Tensor, y: Tensor, _) -> Tensor:
+    return keep_top(-significance(surrogate, x, y), RATIO)
 
-def by_chance(surrogate, x: Tensor, y: Tensor, generator) -> Tensor:
-    return torch.rand(x[:, :1].shape, generator=generator, device=x.device)
+def by_chance(surrogate: nn.Module, x: Tensor, y: Tensor, generator) -> Tensor:
+    score = torch.rand(x[:, :1].shape, generator=generator, device=x.device)
+    return keep_top(score, RATIO)
 
 def min_min(
     surrogate: nn.Module, x: Tensor, y: Tensor, budget: Budget, generator: torch.Generator,
-    *, rho: float = RHO, score: Score | None = None, ratio: float = RATIO,
-    fixed_mask: bool = False,
+    *, rho: float = RHO, choose: Choice | None = None, fixed_mask: bool = False,
 ) -> Tensor:
-    """Noise that solves eq. 1: EM without a score, SALM with one; x, noise (N, C, H, W)."""
+    """Noise that solves eq. 1, on all pixels (EM) or some (SALM); x, noise (N, C, H, W)."""
     delta, mask = torch.zeros_like(x), torch.ones_like(x[:, :1])
     weights = surrogate.parameters()
     update = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=5e-4)
@@ -193,8 +195,8 @@ def min_min(
             update.zero_grad()
             F.cross_entropy(surrogate(x[index] + delta[index]), y[index]).backward()
             update.step()
-        if score and not (fixed_mask and k > 0):
-            mask = keep_top(score(surrogate, x + delta, y, chance), ratio)
+        if choose and not (fixed_mask and k > 0):
+            mask = choose(surrogate, x + delta, y, chance)
         # inner problem: a path of 2 rho a round reaches every noise; the mask drops others
         alpha = 2 * rho / budget.steps
         delta = descend(surrogate, x, y, delta, mask, rho, alpha, budget.steps)
@@ -213,10 +215,12 @@ def release(x: Tensor, delta: Tensor) -> Tensor:
     """The protected images as the thief receives them: uint8."""
     return ((x + delta) * 255).round().clamp(0, 255).to(torch.uint8)
 
-def push(x: Tensor, y: Tensor, surrogate: nn.Module, seed: int, budget: Budget) -> Tensor:
+def targeted(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
     """TAP: noise towards class (y + 1) mod K on a surrogate trained on the clean images."""
+    classes, steps = int(y.max()) + 1, budget.rounds * budget.steps
+    surrogate = make_network(resnet, x, classes, seed, budget.width)
     fit(surrogate, release(x, torch.zeros_like(x)), y, seed=seed, **budget.training)
-    wrong, steps = (y + 1) % (int(y.max()) + 1), budget.rounds * budget.steps
+    wrong = (y + 1) % classes
     start, everywhere = torch.zeros_like(x), torch.ones_like(x[:, :1])
     return descend(surrogate, x, wrong, start, everywhere, RHO, 2 * RHO / steps, steps)
 
@@ -230,7 +234,7 @@ def push(x: Tensor, y: Tensor, surrogate: nn.Module, seed: int, budget: Budget) 
 import numpy as np
 from sklearn.datasets import make_classification
 
-def synthetic(x: Tensor, y: Tensor, *, rho: float, seed: int, grid: int = 4) -> Tensor:
+def synthetic(x: Tensor, y: Tensor, seed: int, budget: Budget, grid: int = 4) -> Tensor:
     """Class-wise mosaics of grid x grid patches, scaled to |delta| <= rho: (N, C, H, W)."""
     n, c, h, w = x.shape
     k, dims = int(y.max()) + 1, grid * grid * c
@@ -244,7 +248,7 @@ def synthetic(x: Tensor, y: Tensor, *, rho: float, seed: int, grid: int = 4) -> 
         mine = (y == label).cpu().numpy()
         own[mine] = codes[classes == label][: mine.sum()]
     mosaic = torch.from_numpy(own).float().reshape(n, c, grid, grid).to(x.device)
-    mosaic = rho * mosaic / mosaic.abs().amax((1, 2, 3), keepdim=True)
+    mosaic = RHO * mosaic / mosaic.abs().amax((1, 2, 3), keepdim=True)
     return F.interpolate(mosaic, (h, w), mode="nearest")
 
 # %% [markdown]
@@ -324,33 +328,28 @@ def random_noise(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
     sign = torch.randint(0, 2, x.shape, generator=generator, device=x.device) * 2 - 1
     return RHO * sign
 
-def mosaic(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
-    return synthetic(x, y, rho=RHO, seed=seed)
-
-def targeted(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
-    surrogate = make_network(resnet, x, int(y.max()) + 1, seed, budget.width)
-    return push(x, y, surrogate, seed, budget)
-
 def minimised(x: Tensor, y: Tensor, seed: int, budget: Budget, **options) -> Tensor:
+    """EM, or SALM where the options hold a choice of pixels."""
     surrogate = make_network(resnet, x, int(y.max()) + 1, seed, budget.width)
     generator = torch.Generator(x.device).manual_seed(seed)
     return min_min(surrogate, x, y, budget, generator, **options)
 
+def salm(ratio: float) -> Protection:
+    return partial(minimised, choose=partial(largest_gradient, ratio=ratio))
+
 def protections() -> dict[str, Protection]:
     """The arms."""
-    salm = partial(minimised, score=largest_gradient)
-    at_random = partial(minimised, score=by_chance)
+    at_random = partial(minimised, choose=by_chance)
     return {
-        "unprotected": nothing, "random noise": random_noise, "synthetic": mosaic,
-        "TAP": targeted,
+        "unprotected": nothing, "random noise": random_noise,
+        "synthetic": synthetic, "TAP": targeted,
         "EM": minimised, "EM, equal PSNR": partial(minimised, rho=RHO * RATIO**0.5),
-        "SALM": salm, "random mask": at_random,
-        "lowest gradient": partial(minimised, score=smallest_gradient),
-        "fixed mask": partial(salm, fixed_mask=True),
+        "SALM": salm(RATIO), "random mask": at_random,
+        "lowest gradient": partial(minimised, choose=smallest_gradient),
+        "fixed mask": partial(salm(RATIO), fixed_mask=True),
         "random fixed mask": partial(at_random, fixed_mask=True),
-        "SALM, r = 0.1": partial(salm, ratio=0.1),
-        "SALM, r = 0.5": partial(salm, ratio=0.5),
-        "SALM, r = 1": partial(salm, ratio=1.0),  # its mask keeps every pixel
+        "SALM, r = 0.1": salm(0.1), "SALM, r = 0.5": salm(0.5),
+        "SALM, r = 1": salm(1.0),  # its mask keeps every pixel
     }
 
 @dataclass(frozen=True)
@@ -417,6 +416,7 @@ plots.show(
 
 # %% tags=["define"]
 import io
+from typing import NamedTuple
 from PIL import Image
 
 def as_released(released: Tensor, clean: Tensor) -> Tensor:
@@ -436,19 +436,20 @@ def four_of_five(released: Tensor, clean: Tensor) -> Tensor:
     fifth = torch.arange(len(clean), device=clean.device) % 5 == 0
     return torch.where(fifth[:, None, None, None], clean, released)
 
-@dataclass(frozen=True)
-class Thief:
+class Thief(NamedTuple):
     """The network that he trains, and what he does to the released images before."""
 
-    build: Build = resnet
-    treat: Callable[[Tensor, Tensor], Tensor] = as_released
+    build: Build
+    treat: Callable[[Tensor, Tensor], Tensor]
 
 def thieves() -> dict[str, Thief]:
     """By network and treatment."""
     return {
-        "resnet, as released": Thief(), "resnet, 80 %": Thief(treat=four_of_five),
-        "cnn, as released": Thief(cnn), "vit, as released": Thief(vit),
-        "resnet, JPEG": Thief(treat=jpeg),
+        "resnet, as released": Thief(resnet, as_released),
+        "resnet, 80 %": Thief(resnet, four_of_five),
+        "resnet, JPEG": Thief(resnet, jpeg),
+        "cnn, as released": Thief(cnn, as_released),
+        "vit, as released": Thief(vit, as_released),
     }
 
 # %% tags=["define"]
@@ -739,7 +740,7 @@ from medbook.explore import explore
 
 demo = chest.train.balanced(run.scale(smoke=40, laptop=200, gpu=200), seed=run.seeds(1)[0])
 RATIOS = [0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0]
-owners = [Owner(partial(ARMS["SALM"], ratio=r), demo, 1, BUDGET) for r in RATIOS]
+owners = [Owner(salm(r), demo, 1, BUDGET) for r in RATIOS]
 noisy = dict(zip(RATIOS, run.map(protect, owners), strict=True))
 
 def draw(ratio: float):
