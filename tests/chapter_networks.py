@@ -99,7 +99,7 @@ def diffusion(book: ModuleType, profile: str) -> dict[str, Build]:
     (sizes,) = constants(book, profile, "SIZES")
 
     def denoiser(framework: str, n: int) -> Trained:
-        network = book.Objective(book.ScoreNet(sizes.widths), framework)
+        network = book.Objective(book.ScoreNet(sizes.widths), book.frameworks()[framework])
         nn.init.normal_(network.net.unet.head.weight, std=0.1)  # else no gradient goes past it
         return Trained(network, images(n, 1, 32, 32), torch.zeros(n), lambda x, _: x.mean())
 

@@ -13,11 +13,12 @@ from joblib.externals.loky.backend.reduction import dumps
 from scipy.linalg import sqrtm
 from scipy.stats import multivariate_normal
 
-from medbook import chapter, claims, data
+from medbook import chapter, claims, data, fingerprint
+from medbook.training import predict
 
 book = chapter.load("diffusion")
 MIXTURE = book.four_modes()
-SIZES = book.Sizes(steps=3, batch=4, widths=(8, 8), n=3, nfe=(2, 3, 10), tolerance=1e-1)
+FRAMEWORKS, SAMPLE = book.frameworks(), book.samplers(1e-1)
 
 
 def seeded(seed=0):
@@ -245,7 +246,7 @@ def test_vp_and_ve_are_one_path():
 
 def sampled(name, net=gaussian, n=200):
     """3,000 samples of a sampler of the chapter."""
-    return book.draw(net, name, n, normal(3000, 1), seeded(9), 1e-4)
+    return book.samplers(1e-4)[name](net, normal(3000, 1), n, seeded(9))
 
 
 ALL = sorted({name for names in book.SAMPLERS.values() for name in names})
@@ -262,7 +263,8 @@ def test_each_sampler_draws_the_gaussian(name):
     assert fits(sampled(name), slack)
     assert not fits(sampled(name, lambda y, s: -gaussian(y, s)), slack)  # the wrong sign
     assert not fits(sampled(name, lambda y, s: gaussian(y, s) / 2), slack)  # half the score
-    assert book.draw(gaussian, name, 10, normal(2, 1, 3, 5), seeded(), 1e-1).shape == (2, 1, 3, 5)
+    x = book.samplers(1e-1)[name](gaussian, normal(2, 1, 3, 5), 10, seeded())
+    assert x.shape == (2, 1, 3, 5)
 
 
 @pytest.mark.parametrize("name", ["Euler-Maruyama", "reverse diffusion", "predictor-corrector"])
@@ -318,14 +320,14 @@ def test_a_corrector_and_a_predictor_step_are_eq_11():
 
 def test_noise_levels_are_those_of_the_frameworks():
     torch.manual_seed(0)
-    ncsn = book.draw_sigma("NCSN", 4000)
+    ncsn = FRAMEWORKS["NCSN"].levels(4000)
     levels, counts = ncsn.unique(return_counts=True)
     assert len(levels) == 10 and counts.min() > 300
     ratios = levels[1:] / levels[:-1]
     assert ratios.max() / ratios.min() < 1.001
     assert (float(levels[0]), float(levels[-1])) == pytest.approx((0.02, 40.0))
-    assert torch.equal(book.draw_sigma("NCSN, unweighted", 900).unique(), levels)
-    ddpm, vp, ve = (book.draw_sigma(name, 20_000) for name in ("DDPM", "VP", "VE"))
+    assert torch.equal(FRAMEWORKS["NCSN, unweighted"].levels(900).unique(), levels)
+    ddpm, vp, ve = (FRAMEWORKS[name].levels(20_000) for name in ("DDPM", "VP", "VE"))
     assert float(ddpm.median()) == pytest.approx(float(vp.median()), rel=0.05)
     assert float(ve.median()) == pytest.approx(math.sqrt(0.02 * 40), rel=0.1)
     assert vp.min() < 0.01 < float(ddpm.min()) + 1e-4 and ddpm.max() < 160
@@ -336,9 +338,9 @@ def test_the_loss_is_that_of_the_papers():
     losses = {}
     for framework in ("NCSN", "NCSN, unweighted"):
         torch.manual_seed(3)
-        losses[framework] = book.Objective(odd_net, framework)(x)
+        losses[framework] = book.Objective(odd_net, FRAMEWORKS[framework])(x)
     torch.manual_seed(3)
-    sigma = book.draw_sigma("NCSN", 6)[:, None, None, None]
+    sigma = FRAMEWORKS["NCSN"].levels(6)[:, None, None, None]
     z = torch.randn(x.shape)
     noisy = 2 * x - 1 + sigma * z
     s = -odd_net(noisy / (1 + sigma**2).sqrt(), sigma.flatten()) / sigma
@@ -370,7 +372,7 @@ def test_learning_averages_the_weights_and_leaves_no_hook():
     def run():
         torch.manual_seed(1)
         net = book.ScoreNet((8, 8))
-        return net, *book.learn(net, "VP", x, 6, 4, 1e-2, 5)
+        return net, *book.learn(net, FRAMEWORKS["VP"], x, 6, 4, 1e-2, 5)
 
     net, average, log = run()
     _, again, _ = run()
@@ -383,33 +385,98 @@ def test_learning_averages_the_weights_and_leaves_no_hook():
     assert torch.equal(before, average.unet.head.weight)
 
 
-@pytest.mark.parametrize("framework", list(book.SAMPLERS))
-def test_a_trial_draws_images_and_counts_evaluations(framework):
-    x = data.load("mednist", size=32, source="twin").train.images[:16]
-    first, again = (book.trial((x, framework, 7, SIZES)) for _ in range(2))
-    names = book.SAMPLERS[framework]
-    assert len(first.images) == len(names) * (3 if framework == "DDPM" else 1)
-    for name, images in first.images.items():
-        assert images.shape == (3, 1, 32, 32) and images.dtype == torch.uint8
-        assert torch.equal(images, again.images[name])
-        if not name.startswith("ODE"):
-            n = int(name.split()[-1])
-            assert first.nfe[name] == n + name.startswith("Langevin"), name
-    assert first.log.weights == again.log.weights
+CPU = torch.device("cpu")
 
 
-def test_a_trial_can_go_to_a_worker_and_its_outcome_come_back():
+@pytest.fixture(scope="module")
+def images():
+    return data.load("mednist", size=32, source="twin").train.images[:16]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_network_trained_again_is_the_same(framework, images):
+    lesson = book.Lesson(FRAMEWORKS[framework], images, (8, 8), 3, 4, 7)
+    first, again = book.train(lesson), book.train(lesson)
+    other = book.train(lesson._replace(seed=8))
+    assert first.log.weights == again.log.weights != other.log.weights
+    for one, same in zip(first.net.parameters(), again.net.parameters(), strict=True):
+        assert torch.equal(one, same) and not one.requires_grad
+
+
+@pytest.mark.parametrize("sampler", ALL)
+def test_a_walk_draws_images_and_counts_evaluations(sampler):
+    net = book.ScoreNet((8, 8)).requires_grad_(False)
+    walk = book.Walk(net, SAMPLE[sampler], 10, (3, 1, 8, 8), 7, CPU)
+    first, again = book.draw(walk), book.draw(walk)
+    assert first.images.shape == (3, 1, 8, 8) and first.images.dtype == torch.uint8
+    assert torch.equal(first.images, again.images) and first.nfe == again.nfe
+    assert not torch.equal(first.images, book.draw(walk._replace(seed=8)).images)
+    if not sampler.startswith("ODE"):
+        assert first.nfe == 10 + (sampler == "Langevin")
+    assert first.seconds > 0
+
+
+def test_jobs_can_go_to_a_worker_and_outcomes_come_back():
     path = chapter.find("diffusion")
     notebook = {"__name__": "__main__"}
     exec(compile(chapter.defining_source(path.read_text()), str(path), "exec"), notebook)
-    job = torch.zeros(8, 1, 8, 8, dtype=torch.uint8), "VE", 7, notebook["Sizes"](*SIZES)
-    assert dumps((notebook["trial"], job))
-    found = pickle.loads(dumps(notebook["trial"](job)))
-    assert list(found.images) == [
-        "reverse diffusion 10",
-        "predictor-corrector 10",
-        "ODE of VE",
-    ]
+    images = torch.zeros(8, 1, 8, 8, dtype=torch.uint8)
+    lesson = notebook["Lesson"](notebook["frameworks"]()["VE"], images, (8, 8), 3, 4, 7)
+    assert dumps((notebook["train"], lesson))
+    net = pickle.loads(dumps(notebook["train"](lesson))).net
+    walk = notebook["Walk"](net, notebook["samplers"](1e-1)["ODE of VE"], 4, (2, 1, 8, 8), 7, CPU)
+    assert dumps((notebook["draw"], walk))
+    assert pickle.loads(dumps(notebook["draw"](walk))).images.shape == (2, 1, 8, 8)
+
+
+def test_an_edit_of_one_arm_leaves_the_others_alone(images):
+    """What an arm is made of is reached by this arm alone, and by no trial as such."""
+    known = fingerprint.Fingerprints("diffusion")
+
+    def own(value):
+        labels = (label.split(".") for label in known.of(value).labels)
+        return {name for home, name in labels if home == "diffusion"}
+
+    reached = {name: own(sampler) for name, sampler in SAMPLE.items()}
+    users = {
+        "ancestral": {"ancestral"},
+        "ddim": {"DDIM"},
+        "annealed_langevin": {"Langevin", "not denoised"},
+        "euler_maruyama": {"Euler-Maruyama"},
+        "predictor_corrector": {"reverse diffusion", "predictor-corrector"},
+        "flow": {"ODE of VP", "ODE of VE"},
+    }
+    for name, arms in users.items():
+        assert {sampler for sampler in ALL if name in reached[sampler]} == arms
+        assert name not in own(book.draw) | own(book.train)
+    assert len({known.of(sampler).digest for sampler in SAMPLE.values()}) == len(SAMPLE)
+    lessons = {f: book.Lesson(FRAMEWORKS[f], images, (8, 8), 3, 4, 7) for f in FRAMEWORKS}
+    assert {f for f in lessons if "VP" in own(lessons[f])} == {"VP"}
+    assert {f for f in lessons if "VE" in own(lessons[f])} == {"VE"}
+    assert len({known.of(lesson).digest for lesson in lessons.values()}) == len(FRAMEWORKS)
+
+
+# --- what is compared -----------------------------------------------------------------------------
+
+
+def test_agreement_is_a_cosine_by_level():
+    images, noise = normal(5, 1, 4, 4), normal(5, 1, 4, 4, seed=1)
+    one, other = (lambda y, sigma: y), (lambda y, sigma: y.flip(-1))
+    assert book.agreement(book.Pair(one, one, images, noise)) == pytest.approx([1.0] * 4)
+    assert book.agreement(book.Pair(one, lambda y, s: -y, images, noise)) == pytest.approx(
+        [-1.0] * 4
+    )
+    found = book.agreement(book.Pair(one, other, images, noise))
+    y = (images + 3 * noise).numpy().reshape(5, -1)
+    flipped = (images + 3 * noise).flip(-1).numpy().reshape(5, -1)
+    norms = np.linalg.norm(y, axis=1) * np.linalg.norm(flipped, axis=1)
+    assert found[3] == pytest.approx(((y * flipped).sum(1) / norms).mean())
+
+
+def test_the_round_trip_comes_back_and_a_rough_one_does_not():
+    x = MU + S * normal(6, 1)
+    errors = [book.round_trip(book.Trip(gaussian, x, t)) for t in (1e-6, 1e-1)]
+    assert errors[0] < 1e-3 < errors[1]
 
 
 # --- the judge ------------------------------------------------------------------------------------
@@ -447,10 +514,20 @@ def test_images_are_rounded_and_cut_off():
     assert torch.equal(book.as_image(2 * whole.float() / 255 - 1), whole)
 
 
-def test_the_judge_gives_features_and_classes():
-    judge = book.make_judge(48).eval()
-    x = torch.rand(3, 1, 32, 32)
-    assert judge[0](x).shape == (3, 32) and judge(x).shape == (3, 48)
+def test_a_judge_gives_features_and_shares_and_repeats_itself():
+    atlas = data.load("mednist", size=32, source="twin")
+    exam = book.Exam(atlas.train.balanced(24, 1), atlas.val, 4, 7)
+    judge, again = book.train_judge(exam), book.train_judge(exam)
+    assert judge.log.weights == again.log.weights and 0 <= judge.right <= 1
+    x = exam.train.images
+    assert judge.net(x.float() / 255).shape == (24, 48)
+    features, shares = judge.features(x), judge.shares(x)
+    assert features.shape == (24, 32) and shares.shape == (6,)
+    spread = features.std(0)
+    assert ((spread - 1).abs() < 1e-4)[judge.deviation > 1e-6].all()
+    assert float(shares.sum()) == pytest.approx(1)
+    named = predict(judge.net, x).argmax(1) // 8
+    assert shares.tolist() == [float((named == k).float().mean()) for k in range(6)]
 
 
 def test_the_examples_in_the_docstrings_run():

@@ -77,7 +77,7 @@ print(tuple(atlas.train.images.shape[1:]), atlas.train.images.dtype, len(atlas.c
 import math
 import time
 from collections.abc import Callable
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import NamedTuple
 import torch
 from torch import Tensor
@@ -472,35 +472,53 @@ class ScoreNet(nn.Module):
 # (4), (7) and the loss of the SDEs are one square. What is left of the three frameworks in training is one function: how $\sigma$ is drawn. Our fifth arm is an ablation: NCSN without the weight $\sigma^2$, so that a level counts $1/\sigma^2$.
 
 # %% tags=["define"]
+from functools import partial
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from medbook.training import TrainingLog, fit
 
-def draw_sigma(framework: str, n: int) -> Tensor:
-    """Noise-to-signal ratios of a batch, from torch's global generator: (n,)."""
-    tables = {"DDPM": lambda: sigma_of(alpha_bars()), "NCSN": ncsn_sigmas}
-    if table := tables.get(framework.split(",")[0]):
-        return table()[torch.randint(len(table()), (n,), device="cpu")].float()
-    sde = {"VP": VP(), "VE": VE()}[framework]
+def from_table(levels: Tensor, n: int) -> Tensor:
+    """Levels of a batch, from torch's global generator: (n,)."""
+    return levels[torch.randint(len(levels), (n,), device="cpu")].float()
+
+def from_time(make: Callable[[], SDE], n: int) -> Tensor:
+    """Levels of a batch at random times, from torch's global generator: (n,)."""
+    sde = make()
     t = 1e-5 + (1 - 1e-5) * torch.rand(n, dtype=torch.float64, device="cpu")
     return (sde.std(t) / sde.alpha(t)).float()
+
+class Framework(NamedTuple):
+    """How sigma is drawn for n images, and whether the loss has the weight of eq. 7."""
+
+    levels: Callable[[int], Tensor]
+    weighted: bool = True
+
+def frameworks() -> dict[str, Framework]:
+    """The arms."""
+    ncsn = partial(from_table, ncsn_sigmas())
+    return {
+        "DDPM": Framework(partial(from_table, sigma_of(alpha_bars()))),
+        "NCSN": Framework(ncsn), "NCSN, unweighted": Framework(ncsn, weighted=False),
+        "VP": Framework(partial(from_time, VP)), "VE": Framework(partial(from_time, VE)),
+    }
 
 class Objective(nn.Module):
     """The loss of each image of a batch x in [0, 1], eq. 4 or 7: (B,)."""
 
-    def __init__(self, net: nn.Module, framework: str) -> None:
+    def __init__(self, net: nn.Module, framework: Framework) -> None:
         super().__init__()
         self.net, self.framework = net, framework
 
     def forward(self, x: Tensor) -> Tensor:
-        sigma = draw_sigma(self.framework, len(x)).to(x.device)
+        sigma = self.framework.levels(len(x)).to(x.device)
         z = torch.randn(x.shape).to(x)
         y = (2 * x - 1 + over(sigma, x) * z) / over((1 + sigma**2).sqrt(), x)
         loss = (z - self.net(y, sigma)).square().flatten(1).mean(1)
-        return loss / sigma**2 if "unweighted" in self.framework else loss
+        return loss if self.framework.weighted else loss / sigma**2
 
 def learn(
-    net: nn.Module, framework: str, x: Tensor, steps: int, batch: int, lr: float, seed: int
+    net: nn.Module, framework: Framework, x: Tensor, steps: int, batch: int, lr: float,
+    seed: int,
 ) -> tuple[nn.Module, TrainingLog]:
     """Train on uint8 images; return the network with averaged weights (last tenth)."""
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(1 - 10 / max(steps, 20)))
@@ -521,7 +539,7 @@ def learn(
 # ancestral (5) and DDIM (6) with three numbers of steps on the DDPM network; annealed Langevin (8) on the NCSN networks, on one of them also without the last denoising step; Euler-Maruyama and the ODE on VP; reverse diffusion, predictor-corrector at as many network evaluations, and the ODE on VE.
 # Cost is counted in **network evaluations** (NFE) of the whole batch, and in seconds.
 
-# %% tags=["define"]
+# %% tags=["define", "hide-input"]
 LANGEVIN_RATIO, PC_R = 0.4, 0.16  # a / sigma^2 of eq. 8, r of eq. 11
 LEARNING_RATE = 2e-3
 
@@ -541,55 +559,85 @@ class Sizes(NamedTuple):
     nfe: tuple[int, int, int]
     tolerance: float  # of the ODE for samples
 
-class Outcome(NamedTuple):
-    """One trained network; by sampler uint8 images (n, 1, H, W), evaluations, seconds."""
+Sampler = Callable[[Denoiser, Tensor, int, torch.Generator], Tensor]
 
-    log: TrainingLog
-    weights: dict[str, Tensor]
-    images: dict[str, Tensor]
-    nfe: dict[str, int]
-    seconds: dict[str, float]
+def langevin(
+    net: Denoiser, z: Tensor, n: int, g: torch.Generator, denoise: bool = True
+) -> Tensor:
+    sigmas = ncsn_sigmas()
+    K = n // len(sigmas)
+    return annealed_langevin(net, HIGHEST * z, sigmas, K, LANGEVIN_RATIO, g, denoise)
 
-def draw(net: Denoiser, sampler: str, n: int, z: Tensor, g: torch.Generator, tol: float):
-    """Images from standard normal z by a sampler with about n network evaluations."""
-    vp, ve, sigmas, down = VP(), VE(), ncsn_sigmas(), descent(alpha_bars(), n)
-    big, K, r = HIGHEST * z, n // len(sigmas), PC_R
-    langevin = net, big, sigmas, K, LANGEVIN_RATIO, g
+def corrected(net: Denoiser, z: Tensor, n: int, g: torch.Generator, M: int = 1) -> Tensor:
+    return predictor_corrector(net, VE(), HIGHEST * z, n // (M + 1), M, PC_R, g)
+
+def samplers(tol: float) -> dict[str, Sampler]:
+    """Images from standard normal z with about n network evaluations; tol is the ODE's."""
     return {
-        "ancestral": lambda: ancestral(net, z, down, g),
-        "DDIM": lambda: ddim(net, z, down),
-        "Langevin": lambda: annealed_langevin(*langevin),
-        "not denoised": lambda: annealed_langevin(*langevin, denoise=False),
-        "Euler-Maruyama": lambda: euler_maruyama(net, vp, z, n, g),
-        "reverse diffusion": lambda: predictor_corrector(net, ve, big, n, 0, 0.0, g),
-        "predictor-corrector": lambda: predictor_corrector(net, ve, big, n // 2, 1, r, g),
-        "ODE of VP": lambda: flow(net, vp, z, 1.0, vp.end, tol),
-        "ODE of VE": lambda: flow(net, ve, big, 1.0, ve.end, tol),
-    }[sampler]()
+        "ancestral": lambda net, z, n, g: ancestral(net, z, descent(alpha_bars(), n), g),
+        "DDIM": lambda net, z, n, g: ddim(net, z, descent(alpha_bars(), n)),
+        "Langevin": langevin, "not denoised": partial(langevin, denoise=False),
+        "Euler-Maruyama": lambda net, z, n, g: euler_maruyama(net, VP(), z, n, g),
+        "reverse diffusion": partial(corrected, M=0), "predictor-corrector": corrected,
+        "ODE of VP": lambda net, z, n, g: flow(net, VP(), z, 1.0, VP().end, tol),
+        "ODE of VE": lambda net, z, n, g: flow(net, VE(), HIGHEST * z, 1.0, VE().end, tol),
+    }
 
 def as_image(x: Tensor) -> Tensor:
     """[-1, 1] to uint8, cut off where it is outside."""
     return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
-def trial(job) -> Outcome:
-    """Train one network and sample from it."""
-    x, framework, seed, sizes = job
+class Lesson(NamedTuple):
+    """A network to be trained."""
+
+    framework: Framework
+    images: Tensor
+    widths: tuple[int, ...]
+    steps: int
+    batch: int
+    seed: int
+
+class Learned(NamedTuple):
+    log: TrainingLog
+    net: nn.Module
+
+def train(lesson: Lesson) -> Learned:
+    """Train one network."""
+    framework, x, widths, steps, batch, seed = lesson
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = ScoreNet(sizes.widths).to(x.device)
-    net, log = learn(net, framework, x, sizes.steps, sizes.batch, LEARNING_RATE, seed)
-    images, nfe, seconds, calls = {}, {}, {}, []
-    net.register_forward_hook(lambda *_: calls.append(1))
-    given = sizes.nfe if framework == "DDPM" else sizes.nfe[-1:]
-    for sampler, n in product(SAMPLERS[framework], given):
-        name = sampler if sampler.startswith("ODE") else f"{sampler} {n}"
-        g, started = torch.Generator().manual_seed(seed), time.perf_counter()
-        z = torch.randn(sizes.n, *x.shape[1:], generator=g).to(x.device)
-        calls.clear()
-        images[name] = as_image(draw(net, sampler, n, z, g, sizes.tolerance)).cpu()
-        nfe[name], seconds[name] = len(calls), time.perf_counter() - started
-    weights = {k: v.cpu() for k, v in net.state_dict().items()}
-    return Outcome(log, weights, images, nfe, seconds)
+        net = ScoreNet(widths).to(x.device)
+    net, log = learn(net, framework, x, steps, batch, LEARNING_RATE, seed)
+    return Learned(log, net)
+
+class Walk(NamedTuple):
+    """From noise of a shape (n, 1, H, W) to images."""
+
+    net: Denoiser
+    sampler: Sampler
+    n: int  # network evaluations, about
+    shape: tuple[int, ...]
+    seed: int
+    device: torch.device
+
+class Drawn(NamedTuple):
+    """uint8 images (n, 1, H, W), and what they cost."""
+
+    images: Tensor
+    nfe: int
+    seconds: float
+
+def draw(walk: Walk) -> Drawn:
+    """Sample from one network."""
+    g, calls, started = torch.Generator().manual_seed(walk.seed), [], time.perf_counter()
+
+    def counted(y: Tensor, sigma: Tensor) -> Tensor:
+        calls.append(1)
+        return walk.net(y, sigma)
+
+    z = torch.randn(walk.shape, generator=g).to(walk.device)
+    images = as_image(walk.sampler(counted, z, walk.n, g)).cpu()
+    return Drawn(images, len(calls), time.perf_counter() - started)
 
 # %% [markdown]
 # **How good are the images?** The usual judge, a network trained on photographs, would have to be downloaded and has never seen an X-ray. Ours is trained here, on the training images, to name the kind and the orientation of an image turned or mirrored in eight ways (the task of the chapter on
@@ -600,11 +648,53 @@ def trial(job) -> Outcome:
 # and **precision** and **recall** ([Kynkäänniemi et al. 2019](https://arxiv.org/abs/1904.06991)) are the shares of generated images that lie within the third-neighbour distance of some real one, and of real images within that of some generated one.
 
 # %% tags=["define"]
+from medbook.data import Split
+from medbook.training import predict
+from medbook.views import ORIENTATIONS, turned
+
 def make_judge(classes: int) -> nn.Sequential:
     """Small classifier; its first part gives features (B, 32)."""
     layer = lambda a, b: (nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU())
     body = (*layer(1, 16), *layer(16, 32), *layer(32, 32), nn.AdaptiveAvgPool2d(1))
     return nn.Sequential(nn.Sequential(*body, nn.Flatten()), nn.Linear(32, classes))
+
+class Exam(NamedTuple):
+    """What a judge learns from, and is tried on."""
+
+    train: Split
+    val: Split
+    steps: int
+    seed: int
+
+class Judge(NamedTuple):
+    """A trained judge; `right`: share of the validation images whose kind it names."""
+
+    log: TrainingLog
+    net: nn.Sequential
+    deviation: Tensor  # (32,) of each feature on training images
+    right: float
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features of uint8 images, in units of their deviations: (n, 32)."""
+        return predict(self.net[0], images) / self.deviation
+
+    def shares(self, images: Tensor) -> Tensor:
+        """Share of each kind: (kinds,)."""
+        kinds = self.net[1].out_features // ORIENTATIONS
+        named = predict(self.net, images).argmax(1) // ORIENTATIONS
+        return torch.bincount(named, minlength=kinds) / len(images)
+
+def train_judge(exam: Exam) -> Judge:
+    """Train a judge on all orientations of images."""
+    x, y = exam.train.images, exam.train.labels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(exam.seed)
+        net = make_judge(ORIENTATIONS * (int(y.max()) + 1)).to(x.device)
+    log = fit(net, *turned(x, y), steps=exam.steps, seed=exam.seed, lr=3e-3)
+    named = predict(net, exam.val.images).argmax(1) // ORIENTATIONS
+    right = (named == exam.val.labels.cpu()).float().mean()
+    deviation = predict(net[0], x).std(0).clamp(min=1e-6)
+    return Judge(log, net, deviation, float(right))
 
 def frechet(a: Tensor, b: Tensor) -> float:
     """Eq. 14 for features (n, D) and (m, D).
@@ -633,37 +723,42 @@ def covered(points: Tensor, by: Tensor, k: int = 3) -> float:
 # Each seed draws its own reference of $n$ test images, as many as each sampler draws, and a second set of $n$ *training* images is the floor: what real images get from this judge.
 
 # %%
-from medbook import chapter
-from medbook.training import predict
-turned = chapter.load("structured_sparsity").turned
 SEEDS = run.seeds(run.scale(smoke=1, laptop=3, gpu=5))
 SIZES = run.scale(
     smoke=Sizes(steps=4, batch=8, widths=(8, 8), n=12, nfe=(2, 4, 10), tolerance=1e-1),
     laptop=Sizes(steps=1300, batch=32, widths=(32, 64, 64), n=240, nfe=(5, 20, 100), tolerance=1e-3),
     gpu=Sizes(steps=2000, batch=128, widths=(64, 128, 128), n=600, nfe=(5, 20, 100), tolerance=1e-3),
 )
-with torch.random.fork_rng(devices=[]):
-    torch.manual_seed(SEEDS[0])
-    judge = make_judge(8 * len(atlas.classes)).to(run.device)
-judged = fit(judge, *turned(atlas.train.images, atlas.train.labels), steps=run.scale(smoke=10, laptop=800, gpu=3000), seed=SEEDS[0], lr=3e-3)
-right = predict(judge, atlas.val.images).argmax(1) // 8 == atlas.val.labels.cpu()
-run.arm("judge", [judged])
-run.record("judge, kinds named right", right.float().mean(), on="validation")
-deviation = predict(judge[0], atlas.train.images).std(0).clamp(min=1e-6)
-
-features = lambda images: predict(judge[0], images.to(run.device)) / deviation  # of uint8 images: (n, 32)
-
-def shares(images):
-    """Share of each kind, by the judge: (kinds,)."""
-    return torch.bincount(predict(judge, images.to(run.device)).argmax(1) // 8, minlength=len(atlas.classes)) / len(images)
+exam = Exam(atlas.train, atlas.val, run.scale(smoke=10, laptop=800, gpu=3000), SEEDS[0])
+(judge,) = run.map(train_judge, [exam])
+run.arm("judge", [judge.log])
+run.record("judge, kinds named right", judge.right, on="validation")
 
 # %% tags=["hide-output"]
-jobs = [(atlas.train.images, framework, s, SIZES) for framework in SAMPLERS for s in SEEDS]
-queue = iter(run.map(trial, jobs))
-outcomes = {framework: [next(queue) for _ in SEEDS] for framework in SAMPLERS}
-for framework, found in outcomes.items():
-    run.arm(framework, [o.log for o in found], trials={"DDPM": 2, "NCSN": 5}.get(framework, 1))
-    run.record(f"training loss/{framework}", [np.mean(o.log.losses[-200:]) for o in found], on="train")
+FRAMEWORKS, SAMPLE = frameworks(), samplers(SIZES.tolerance)
+lessons = {
+    (f, s): Lesson(FRAMEWORKS[f], atlas.train.images, SIZES.widths, SIZES.steps, SIZES.batch, s)
+    for f in SAMPLERS for s in SEEDS
+}
+learned = dict(zip(lessons, run.map(train, list(lessons.values())), strict=True))
+nets = {f: [learned[f, s].net for s in SEEDS] for f in SAMPLERS}
+
+def label(sampler: str, n: int) -> str:
+    """Name of a sampler with its evaluations, where it has a choice."""
+    return sampler if sampler.startswith("ODE") else f"{sampler} {n}"
+
+shape = SIZES.n, *atlas.train.images.shape[1:]
+walks = {
+    (f, label(sampler, n), s): Walk(learned[f, s].net, SAMPLE[sampler], n, shape, s, run.device)
+    for f, names in SAMPLERS.items() for sampler in names
+    for n in (SIZES.nfe if f == "DDPM" else SIZES.nfe[-1:]) for s in SEEDS
+}
+drawn = dict(zip(walks, run.map(draw, list(walks.values())), strict=True))
+NAMES = list(dict.fromkeys((f, name) for f, name, _ in walks))  # of frameworks and samplers
+for f in SAMPLERS:
+    logs = [learned[f, s].log for s in SEEDS]
+    run.arm(f, logs, trials={"DDPM": 2, "NCSN": 5}.get(f, 1))
+    run.record(f"training loss/{f}", [np.mean(log.losses[-200:]) for log in logs], on="train")
 run.arms_table()
 
 # %% [markdown]
@@ -671,7 +766,8 @@ run.arms_table()
 # [MONAI](https://docs.monai.io/en/stable/networks.html) has DDPM and DDIM as *schedulers*: the loop is yours, the step is theirs. On all 1,000 levels of (4) with the mixture, and on 50 levels with the network of the first seed, their samples must be ours. (On a chain that skips levels the DDIM of
 # MONAI 1.6 and ours part: its time steps are $(T-1)/(N-1)$ apart, but its update goes down by $T/N$ rounded down, so the next call is told a level on which the image does not lie. Exercise 3.)
 
-# %% tags=["define"]
+# %% tags=["define", "hide-input"]
+from copy import deepcopy
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 
 def by_monai(kind: type, net: Denoiser, x: Tensor, T: int, high: float) -> Tensor:
@@ -684,21 +780,49 @@ def by_monai(kind: type, net: Denoiser, x: Tensor, T: int, high: float) -> Tenso
         x, _ = chain.step(net(x, sigma), int(t), x, generator=g)
     return x
 
-# %%
-def trained(outcome: Outcome, device=run.device) -> ScoreNet:
-    """The network of an outcome."""
-    net = ScoreNet(SIZES.widths).to(device)
-    net.load_state_dict(outcome.weights)
-    return net.eval().requires_grad_(False)
+AGREE_AT = (0.1, 0.3, 1.0, 3.0)
 
-first = trained(outcomes["DDPM"][0], "cpu")
+class Pair(NamedTuple):
+    """Two networks, and images in [-1, 1] with noise for them."""
+
+    one: Denoiser
+    other: Denoiser
+    images: Tensor
+    noise: Tensor
+
+def agreement(pair: Pair) -> list[float]:
+    """Cosine of two networks' guesses of the noise, mean over images, by level."""
+    found = []
+    for level in AGREE_AT:
+        y = (pair.images + level * pair.noise) / math.sqrt(1 + level**2)
+        sigma = torch.full((len(y),), level, device=y.device)
+        guesses = (net(y, sigma).flatten(1) for net in (pair.one, pair.other))
+        found.append(float(F.cosine_similarity(*guesses).mean()))
+    return found
+
+class Trip(NamedTuple):
+    """A network for VP, images in [-1, 1], and the tolerance of the ODE."""
+
+    net: Denoiser
+    images: Tensor
+    tolerance: float
+
+def round_trip(trip: Trip) -> float:
+    """Root mean square error of images that are encoded and decoded."""
+    net, x, tolerance = trip
+    code = flow(net, VP(), x, VP().end, 1.0, tolerance)
+    back = flow(net, VP(), code, 1.0, VP().end, tolerance)
+    return float((back - x).square().mean().sqrt())
+
+# %%
+first = deepcopy(nets["DDPM"][0]).cpu()
 ours, theirs = [], []
 for net, z, T, top in ((mixture, start, 1000, 0.02), (first, torch.randn(4, 1, 32, 32, generator=generator), 50, 0.2)):
     down = descent(alpha_bars(T, high=top), T)
     ours += [ancestral(net, z, down, torch.Generator().manual_seed(5)), ddim(net, z, down)]
     theirs += [by_monai(kind, net, z, T, top) for kind in (DDPMScheduler, DDIMScheduler)]
-flat = lambda samples: torch.cat([x.double().flatten() for x in samples])
-print("as MONAI:", run.claim("diffusion-survey-6", ours=flat(ours), baseline=flat(theirs)))
+ours, theirs = (torch.cat([x.double().flatten() for x in samples]) for samples in (ours, theirs))
+print("as MONAI:", run.claim("diffusion-survey-6", ours=ours, baseline=theirs))
 
 # %% [markdown]
 # ## What the paper claims, what we measure
@@ -706,12 +830,12 @@ print("as MONAI:", run.claim("diffusion-survey-6", ours=flat(ours), baseline=fla
 
 # %% tags=["hide-output"]
 WHAT, score_of = ("Fréchet distance", "precision", "recall", "total variation of kinds"), {}
-for k, s in enumerate(SEEDS):
-    reference = features(atlas.test.balanced(SIZES.n, s).images)
+for s in SEEDS:
+    reference = judge.features(atlas.test.balanced(SIZES.n, s).images)
     sets = {("real", "training images"): atlas.train.balanced(SIZES.n, s).images}
-    sets |= {(framework, name): x for framework in SAMPLERS for name, x in outcomes[framework][k].images.items()}
+    sets |= {(f, name): drawn[f, name, s].images.to(run.device) for f, name in NAMES}
     for key, images in sets.items():
-        found, off = features(images), (shares(images) - 1 / len(atlas.classes)).abs().sum() / 2
+        found, off = judge.features(images), (judge.shares(images) - 1 / len(atlas.classes)).abs().sum() / 2
         score_of.setdefault(key, []).append((frechet(found, reference), covered(found, reference), covered(reference, found), float(off)))
 score_of = {key: np.array(values) for key, values in score_of.items()}  # (seeds, 4)
 for (framework, name), values in score_of.items():
@@ -720,7 +844,7 @@ for (framework, name), values in score_of.items():
 
 log_distance = lambda framework, name: np.log10(np.maximum(score_of[framework, name][:, 0], 1e-6))  # (seeds,)
 few_nfe, some_nfe, many_nfe = SIZES.nfe
-seconds = {f: np.mean([o.seconds[n] / o.nfe[n] for o in outcomes[f] for n in o.nfe]) for f in SAMPLERS}
+seconds = {f: np.mean([d.seconds / d.nfe for (g, *_), d in drawn.items() if g == f]) for f in SAMPLERS}
 run.record("seconds a network evaluation", list(seconds.values()), unit="s", on="nothing", rtol=10)
 
 # %% [markdown]
@@ -728,30 +852,19 @@ run.record("seconds a network evaluation", list(seconds.values()), unit="s", on=
 # $10^{-3}$ to 1) and decoded.
 
 # %% tags=["hide-input"]
-nets = {framework: [trained(o) for o in outcomes[framework]] for framework in SAMPLERS}
-AGREE_AT = (0.1, 0.3, 1.0, 3.0)
 held_out = 2 * atlas.test.images[:: max(1, len(atlas.test) // 120)].float() / 255 - 1
 noise = noise_like(held_out, torch.Generator().manual_seed(2))
 
-def agreement(a, b):
-    """Cosine of two networks' guesses of the noise, mean over test images, by sigma."""
-    found = []
-    for level in AGREE_AT:
-        y, sigma = (held_out + level * noise) / math.sqrt(1 + level**2), torch.full((len(noise),), level, device=noise.device)
-        found.append(float(F.cosine_similarity(a(y, sigma).flatten(1), b(y, sigma).flatten(1)).mean()))
-    return found
-
-def agreements(one, other):
-    """Of networks of different seeds, which share neither initial weights nor order: (seeds, levels)."""
-    return np.array([agreement(nets[one][k], nets[other][(k + 1) % len(SEEDS)]) for k in range(len(SEEDS))])
-
-agree = {f"{a} and {b}": agreements(a, b) for a, b in (("VP", "VE"), ("DDPM", "VP"), ("NCSN", "VE"))}
-agree["two seeds of VP"] = agreements("VP", "VP")
+PAIRS = {f"{a} and {b}": (a, b) for a, b in (("VP", "VE"), ("DDPM", "VP"), ("NCSN", "VE"))}
+PAIRS["two seeds of VP"] = "VP", "VP"
+pairs = {  # of different seeds, which share neither initial weights nor order
+    (name, k): Pair(nets[a][k], nets[b][(k + 1) % len(SEEDS)], held_out, noise)
+    for name, (a, b) in PAIRS.items() for k in range(len(SEEDS))
+}
+found = dict(zip(pairs, run.map(agreement, list(pairs.values())), strict=True))
+agree = {name: np.array([found[name, k] for k in range(len(SEEDS))]) for name in PAIRS}  # (seeds, levels)
 x0, tolerance = held_out[:: max(1, len(held_out) // run.scale(smoke=2, laptop=6, gpu=32))], run.scale(smoke=1e-2, laptop=1e-5, gpu=1e-5)
-back = []
-for net in nets["VP"]:
-    code = flow(net, VP(), x0, VP().end, 1.0, tolerance)
-    back.append(float((flow(net, VP(), code, 1.0, VP().end, tolerance) - x0).square().mean().sqrt()))
+back = run.map(round_trip, [Trip(net, x0, tolerance) for net in nets["VP"]])
 run.record("round trip of the ODE", back, on="test", rtol=5)
 figure, ax = plt.subplots(figsize=(7, 3.4))
 for name, values in agree.items():
@@ -784,8 +897,8 @@ for name, marker in (("ancestral", "o"), ("DDIM", "s")):
     axes[0].plot(SIZES.nfe, [score_of["DDPM", f"{name} {n}"][:, 0].mean() for n in SIZES.nfe], marker=marker, label=f"DDPM, {name}")
 markers = iter("v^<>DPX*")
 for framework in tuple(SAMPLERS)[1:]:
-    for name in outcomes[framework][0].nfe:
-        nfe = np.mean([o.nfe[name] for o in outcomes[framework]])
+    for name in (name for f, name in NAMES if f == framework):
+        nfe = np.mean([drawn[framework, name, s].nfe for s in SEEDS])
         axes[0].plot(nfe, score_of[framework, name][:, 0].mean(), next(markers), ms=8, label=f"{framework}, {name}")
 floor = score_of["real", "training images"][:, 0].mean()
 axes[0].axhline(floor, c="0.5", lw=1, ls="--", label="real training images")
@@ -805,7 +918,7 @@ plots.show(
 
 # %% tags=["hide-input"]
 best = {"real": atlas.test.balanced(12, SEEDS[0]).images.cpu()}
-best |= {f"{f}: {n}": outcomes[f][0].images[n][:12] for f, n in (
+best |= {f"{f}: {n}": drawn[f, n, SEEDS[0]].images[:12] for f, n in (
     ("DDPM", f"ancestral {few_nfe}"), ("DDPM", f"ancestral {many_nfe}"), ("DDPM", f"DDIM {few_nfe}"), ("DDPM", f"DDIM {many_nfe}"), ("NCSN", f"Langevin {many_nfe}"),
     ("NCSN, unweighted", f"Langevin {many_nfe}"), ("VP", "ODE of VP"), ("VE", f"predictor-corrector {many_nfe}"), ("VE", "ODE of VE"))}
 plots.show(
@@ -826,7 +939,7 @@ def nearest(images):
     return torch.cdist(*flat).min(1).values / flat[0].shape[1] ** 0.5
 
 compared = {"real test images": atlas.test.balanced(SIZES.n, SEEDS[0]).images} | {
-    f"{f}, {n}": outcomes[f][0].images[n] for f, n in (("DDPM", f"DDIM {many_nfe}"), ("VP", "ODE of VP"), ("VE", "ODE of VE"), ("NCSN", f"Langevin {many_nfe}"))}
+    f"{f}, {n}": drawn[f, n, SEEDS[0]].images.to(run.device) for f, n in (("DDPM", f"DDIM {many_nfe}"), ("VP", "ODE of VP"), ("VE", "ODE of VE"), ("NCSN", f"Langevin {many_nfe}"))}
 closest = {name: nearest(x) for name, x in compared.items()}
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
 for name, values in closest.items():
@@ -834,7 +947,7 @@ for name, values in closest.items():
 axes[0].set(xlabel="distance to the nearest training image (range -1 to 1)", ylabel="share of images below")
 axes[0].legend(fontsize=8)
 for j, (name, x) in enumerate(compared.items()):
-    axes[1].bar(np.arange(len(atlas.classes)) + 0.16 * (j - 2), shares(x), 0.15, label=name)
+    axes[1].bar(np.arange(len(atlas.classes)) + 0.16 * (j - 2), judge.shares(x), 0.15, label=name)
 axes[1].set(xticks=range(len(atlas.classes)), ylabel="share, by the judge", ylim=(0, None))
 axes[1].set_xticklabels(atlas.classes, fontsize=8)
 plots.show(
