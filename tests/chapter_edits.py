@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from medbook import chapter
-from medbook.fingerprint import digest
+from medbook.fingerprint import Fingerprints
 
 Jobs = Callable[[ModuleType], Mapping[str, Any]]  # jobs by name, of a chapter's definitions
 
@@ -30,4 +30,5 @@ def _digests(id: str, jobs: Jobs, source: str) -> dict[str, str]:
         file.write_text(source, encoding="utf-8")
         find = chapter.find
         with mock.patch.object(chapter, "find", lambda name: file if name == id else find(name)):
-            return {name: digest(job) for name, job in jobs(chapter.load(id)).items()}
+            named, known = jobs(chapter.load(id)), Fingerprints()
+            return {name: known.of(job).digest for name, job in named.items()}

@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from chapter_edits import changed_by
 from joblib.externals.loky.backend.reduction import dumps
 from scipy.linalg import sqrtm
 from scipy.stats import multivariate_normal
 
-from medbook import chapter, claims, data, fingerprint
+from medbook import chapter, claims, data
 from medbook.training import predict
 
 book = chapter.load("diffusion")
@@ -429,31 +430,55 @@ def test_jobs_can_go_to_a_worker_and_outcomes_come_back():
     assert pickle.loads(dumps(notebook["draw"](walk))).images.shape == (2, 1, 8, 8)
 
 
-def test_an_edit_of_one_arm_leaves_the_others_alone(images):
-    """What an arm is made of is reached by this arm alone, and by no trial as such."""
-    known = fingerprint.Fingerprints("diffusion")
+@pytest.mark.parametrize(
+    ("old", "new", "arms"),
+    [
+        ("mean = (x - beta / (1 - a)", "mean = (x + beta / (1 - a)", {"ancestral"}),
+        ("x = b.sqrt() * x0 +", "x = b.sqrt() * x0 -", {"DDIM"}),
+        ("a = ratio * sigma**2", "a = ratio * sigma", {"Langevin", "not denoised"}),
+        ("mean = x + (sde.f(t)", "mean = x - (sde.f(t)", {"Euler-Maruyama"}),
+        ("PC_R = 0.16", "PC_R = 0.2", {"reverse diffusion", "predictor-corrector"}),
+        ("x.double().flatten().cpu().numpy(), rtol", "x.flatten().cpu().numpy(), rtol",
+         {"ODE of VP", "ODE of VE"}),
+        ("* 127.5)", "* 127.0)", set(ALL)),
+    ],
+)  # fmt: skip
+def test_an_edit_of_one_sampler_changes_the_walks_of_no_other(old, new, arms):
+    def jobs(book):
+        net, given = book.ScoreNet((8, 8)), (10, (3, 1, 8, 8), 7, CPU)
+        for weight in net.parameters():
+            torch.nn.init.zeros_(weight)
+        return {
+            name: (book.draw, book.Walk(net, sampler, *given))
+            for name, sampler in book.samplers(1e-1).items()
+        }
 
-    def own(value):
-        labels = (label.split(".") for label in known.of(value).labels)
-        return {name for home, name in labels if home == "diffusion"}
+    assert changed_by("diffusion", jobs, old, new) == arms
 
-    reached = {name: own(sampler) for name, sampler in SAMPLE.items()}
-    users = {
-        "ancestral": {"ancestral"},
-        "ddim": {"DDIM"},
-        "annealed_langevin": {"Langevin", "not denoised"},
-        "euler_maruyama": {"Euler-Maruyama"},
-        "predictor_corrector": {"reverse diffusion", "predictor-corrector"},
-        "flow": {"ODE of VP", "ODE of VE"},
-    }
-    for name, arms in users.items():
-        assert {sampler for sampler in ALL if name in reached[sampler]} == arms
-        assert name not in own(book.draw) | own(book.train)
-    assert len({known.of(sampler).digest for sampler in SAMPLE.values()}) == len(SAMPLE)
-    lessons = {f: book.Lesson(FRAMEWORKS[f], images, (8, 8), 3, 4, 7) for f in FRAMEWORKS}
-    assert {f for f in lessons if "VP" in own(lessons[f])} == {"VP"}
-    assert {f for f in lessons if "VE" in own(lessons[f])} == {"VE"}
-    assert len({known.of(lesson).digest for lesson in lessons.values()}) == len(FRAMEWORKS)
+
+@pytest.mark.parametrize(
+    ("old", "new", "frameworks"),
+    [
+        ("weighted=False", "weighted=True", {"NCSN, unweighted"}),
+        ("def VP(low: float = 0.1", "def VP(low: float = 0.2", {"VP"}),
+        ("2 * math.log(high / low)", "3 * math.log(high / low)", {"VE"}),
+        (
+            "low: float = 1e-4, high: float = 0.02",
+            "low: float = 1e-4, high: float = 0.03",
+            {"DDPM"},
+        ),
+        ("x = b.sqrt() * x0 +", "x = b.sqrt() * x0 -", set()),
+        ("LEARNING_RATE = 2e-3", "LEARNING_RATE = 1e-3", set(FRAMEWORKS)),
+    ],
+)
+def test_an_edit_of_one_framework_changes_the_lessons_of_no_other(images, old, new, frameworks):
+    def jobs(book):
+        return {
+            name: (book.train, book.Lesson(framework, images, (8, 8), 3, 4, 7))
+            for name, framework in book.frameworks().items()
+        }
+
+    assert changed_by("diffusion", jobs, old, new) == frameworks
 
 
 # --- what is compared -----------------------------------------------------------------------------

@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from chapter_edits import changed_by
 from joblib.externals.loky.backend.reduction import dumps
 from torch import nn
 from torch.nn import functional as F
 
 import medbook
-from medbook import chapter, claims, data, fingerprint
+from medbook import chapter, claims, data
 
 book = chapter.load("structured_sparsity")
 BUILD = {
@@ -387,23 +388,29 @@ def test_nothing_to_prune_gives_the_dense_network(atlas, kind):
     assert everywhere is None or not np.array_equal(everywhere, found["dense"])
 
 
-def test_an_edit_of_one_arm_leaves_the_others_alone(atlas):
-    """What an arm is made of is reached by this arm alone, and by no trial as such."""
-    known = fingerprint.Fingerprints("structured_sparsity")
-    jobs = {names: job_of(atlas, names[0], ALL[names[0]][names[1]]) for names in NAMES}
-    reached = {names: known.of(job).labels for names, job in jobs.items()}
-    users = {
-        "stepwise": {("ViT", "SdGf-Stepwise")},
-        "geometric": {("ViT", "SdGf-Geometric")},
-        "resnet": {names for names in NAMES if names[0] == "ResNet"},
-        "Transformer": {names for names in NAMES if names[0] == "ViT"},
-    }
-    always = known.of(book.trial).labels
-    for name, arms in users.items():
-        label = f"structured_sparsity.{name}"
-        assert {names for names in NAMES if label in reached[names]} == arms
-        assert label not in always
-    assert len({known.of(job).digest for job in jobs.values()}) == len(NAMES)
+@pytest.mark.parametrize(
+    ("old", "new", "arms"),
+    [
+        ('"SR-STE, decay / 25": Recipe(decay=decay / 25)',
+         '"SR-STE, decay / 25": Recipe(decay=decay / 26)', {"SR-STE, decay / 25"}),
+        ("factor = 8 >>", "factor = 16 >>", {"SdGf-Geometric"}),
+        ("math.exp(-rate * u)", "math.exp(-rate * u / 2)",
+         {"MdGf-Exponential", "MdGf-Exponential, true gradient"}),
+        ("conv1_t_size=5", "conv1_t_size=3", {arm for kind, arm in NAMES if kind == "ResNet"}),
+        ("num_heads=4", "num_heads=2", {arm for kind, arm in NAMES if kind == "ViT"}),
+        ("r.decay * where", "2 * r.decay * where", {arm for _, arm in NAMES}),
+    ],
+)  # fmt: skip
+def test_an_edit_of_one_arm_changes_the_jobs_of_no_other(atlas, old, new, arms):
+    def jobs(book):
+        splits = atlas.train, atlas.val, atlas.test
+        build = {"ResNet": partial(book.resnet, width=16), "ViT": book.Transformer}
+        return {
+            (kind, arm): (book.trial, book.Job(build[kind], recipe, {}, 2, 7, *splits))
+            for kind in build for arm, recipe in book.recipes(kind).items()
+        }  # fmt: skip
+
+    assert {arm for _, arm in changed_by("structured_sparsity", jobs, old, new)} == arms
 
 
 # --- scores ---------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from chapter_edits import changed_by
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 from torch.nn import functional as F
 
 import medbook
-from medbook import chapter, claims, data, fingerprint
+from medbook import chapter, claims, data
 
 book = chapter.load("unlearnable_examples")
 
@@ -408,47 +409,47 @@ def test_arms_passed_in_the_wrong_order_are_opposite(claim):
 
 # --- trials ---------------------------------------------------------------------------------------
 
-KNOWN = fingerprint.Fingerprints("unlearnable_examples")
+NAME = "unlearnable_examples"
 
 
-def own(value):
-    """Names of the chapter's definitions that a value rests on."""
-    labels = (label.split(".") for label in KNOWN.of(value).labels)
-    return {name for home, name in labels if home == "unlearnable_examples"}
+@pytest.mark.parametrize(
+    ("old", "new", "arms"),
+    [
+        ("class_sep=10.0", "class_sep=9.0", {"synthetic"}),
+        ("(y + 1) % classes", "(y + 2) % classes", {"TAP"}),
+        ("x.device) * 2 - 1", "x.device) * 2 - 2", {"random noise"}),
+        ("keep_top(-significance", "keep_top(significance", {"lowest gradient"}),
+        ("keep_top(score, RATIO)", "keep_top(-score, RATIO)", {"random mask", "random fixed mask"}),
+        ('salm(0.1), "SALM', 'salm(0.2), "SALM', {"SALM, r = 0.1"}),
+        ("lr=0.1, momentum", "lr=0.2, momentum", set(ARMS) - {"TAP", *list(ARMS)[:3]}),
+    ],
+)
+def test_an_edit_of_one_arm_changes_the_jobs_of_no_other(xrays, old, new, arms):
+    def jobs(book):
+        return {
+            arm: (book.protect, book.Owner(protection, xrays, 1, BUDGET))
+            for arm, protection in book.protections().items()
+        }
+
+    assert changed_by(NAME, jobs, old, new) == arms
 
 
-def test_an_edit_of_one_arm_leaves_the_others_alone():
-    """What an arm is made of is reached by this arm, and by those that share it."""
-    found = {arm: own(protection) for arm, protection in ARMS.items()}
-    users = {
-        "synthetic": {"synthetic"},
-        "targeted": {"TAP"},
-        "random_noise": {"random noise"},
-        "by_chance": {"random mask", "random fixed mask"},
-        "smallest_gradient": {"lowest gradient"},
-        "largest_gradient": {"SALM", "fixed mask", "SALM, r = 0.1", "SALM, r = 0.5", "SALM, r = 1"},
-    }
-    for name, arms in users.items():
-        assert {arm for arm in ARMS if name in found[arm]} == arms
-    assert not {"significance", "keep_top", "min_min"} & (own(book.protect) | found["TAP"])
-    assert not {"significance", "keep_top"} & found["EM"]
-    assert len({KNOWN.of(protection).digest for protection in ARMS.values()}) == len(ARMS)
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("quality: int = 10", "quality: int = 20", {"resnet, JPEG"}),
+        ("num_res_units=0", "num_res_units=1", {"cnn, as released"}),
+        ("% 5 == 0", "% 4 == 0", {"resnet, 80 %"}),
+        ("class_sep=10.0", "class_sep=9.0", set()),
+        ("seed, classes = attempt.seed + 1", "seed, classes = attempt.seed + 2", set(THIEVES)),
+    ],
+)
+def test_an_edit_of_one_thief_changes_the_jobs_of_no_other(xrays, old, new, names):
+    def jobs(book):
+        given = xrays.images, xrays, xrays, xrays, 1, BUDGET
+        return {
+            name: (book.steal, book.Attempt(thief, *given))
+            for name, thief in book.thieves().items()
+        }
 
-
-def test_an_edit_of_one_thief_leaves_the_others_alone():
-    found = {name: own(thief) for name, thief in THIEVES.items()}
-    assert {name for name in found if "jpeg" in found[name]} == {"resnet, JPEG"}
-    assert {name for name in found if "cnn" in found[name]} == {"cnn, as released"}
-    assert not {"jpeg", "resnet", "cnn", "vit", "minimised", "targeted"} & own(book.steal)
-
-
-def test_the_key_of_a_theft_follows_its_test_labels(xrays):
-    whole = data.load("pneumoniamnist", source="twin")
-    tests = whole.test, whole.with_permuted_test(3).test
-    keys = {
-        KNOWN.of(
-            book.Attempt(THIEVES["resnet, JPEG"], xrays.images, xrays, whole.val, test, 1, BUDGET)
-        ).digest
-        for test in tests
-    }
-    assert len(keys) == 2
+    assert changed_by(NAME, jobs, old, new) == names

@@ -540,7 +540,8 @@ def learn(
 # Cost is counted in **network evaluations** (NFE) of the whole batch, and in seconds.
 
 # %% tags=["define", "hide-input"]
-LANGEVIN_RATIO, PC_R = 0.4, 0.16  # a / sigma^2 of eq. 8, r of eq. 11
+LANGEVIN_RATIO = 0.4  # a / sigma^2 of eq. 8
+PC_R = 0.16  # r of eq. 11
 LEARNING_RATE = 2e-3
 
 SAMPLERS = {  # of each network; those of DDPM with few, some and many evaluations
