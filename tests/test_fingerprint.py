@@ -1,5 +1,6 @@
 """Fingerprints: what changes them, what does not, and what has none."""
 
+import ast
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from torch import nn
 from medbook import chapter, fingerprint, networks, paths, training
 from medbook.closures import Cell, Sources, cells_of, static_definitions
 from medbook.errors import MedbookError
-from medbook.fingerprint import Fingerprints, definitions, digest
+from medbook.fingerprint import Fingerprints, digest
 
 BASE = """
 # %% [markdown]
@@ -289,10 +290,19 @@ def test_a_module_used_as_a_value_counts_as_a_whole(world: World) -> None:
     assert {"tools.spare", "tools.tripled"} <= set(world.closure())
 
 
-def test_every_function_that_chapters_map_has_the_same_closure_loaded_and_as_text() -> None:
-    for id in ("diffusion", "structured_sparsity", "sparse_view_ct"):
-        loaded = chapter.load(id)
-        assert definitions(loaded.trial, id) == static_definitions(id, ["trial"])
+@pytest.mark.parametrize("id", sorted(f.stem for f in paths.content_root().glob("chapters/*/*.py")))
+def test_every_function_that_a_chapter_maps_has_the_same_closure_loaded_and_as_text(
+    id: str,
+) -> None:
+    loaded, known = chapter.load(id), Fingerprints(id)
+    calls = [
+        n for n in ast.walk(ast.parse(chapter.find(id).read_text())) if isinstance(n, ast.Call)
+    ]
+    mapped = {ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "run.map"}
+    names = sorted(mapped & vars(loaded).keys())  # others are those of medbook
+    assert names
+    reached = frozenset().union(*(known.of(getattr(loaded, name)).labels for name in names))
+    assert known.definitions(reached) == static_definitions(id, names)
 
 
 # ---------------------------------------------------------------- in a kernel
