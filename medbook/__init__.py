@@ -1,7 +1,6 @@
 """Plumbing of the book: data, training, statistics, figures; the methods stand in the chapters."""
 
 from medbook.session import start
-from medbook.weights import pretrained
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "pretrained", "start"]
+__all__ = ["__version__", "start"]

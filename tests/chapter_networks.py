@@ -185,11 +185,9 @@ def image_text_pretraining(book: ModuleType, profile: str) -> dict[str, Build]:
 
     def pair(recipe: Any, n: int) -> Trained:
         network = book.new_pair(VOCABULARY, None, 0)
-        if recipe.objective == "matching":
-            network.extra = book.Matcher()
-        if recipe.objective == "caption":
-            network.extra = book.Writer(network.text)
-        loss = book.objective(network, recipe)
+        if recipe.head is not None:
+            network.extra = recipe.head(network)
+        loss = partial(recipe.loss, network, recipe)
         return Trained(network, images(n, 1, 64, 64), sentences(n, text.LENGTH), loss)
 
     def clip(n: int) -> Trained:
@@ -202,8 +200,10 @@ def image_text_pretraining(book: ModuleType, profile: str) -> dict[str, Build]:
         return Trained(network, x, images(n, 6).round(), loss)
 
     recipes = {
-        "ConVIRT": book.Recipe(), "SimCLR": book.Recipe("simclr"),
-        "matching": book.Recipe("matching"), "captions": book.Recipe("caption"),
+        "ConVIRT": book.Recipe(book.contrast),
+        "SimCLR": book.Recipe(book.contrast_of_views, paired=True),
+        "matching": book.Recipe(book.matching, book.matcher),
+        "captions": book.Recipe(book.captioning, book.writer),
     }  # fmt: skip
     found: dict[str, Build] = {arm: partial(pair, recipe) for arm, recipe in recipes.items()}
     return found | {"UniMed-CLIP": clip, "fine-tuned": fine_tuned}

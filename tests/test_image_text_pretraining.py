@@ -2,10 +2,12 @@
 
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from chapter_edits import changed_by
 from torch.nn import functional as F
 
 from medbook import chapter
@@ -36,8 +38,10 @@ def trained(recipe, steps=60, seed=3):
     words = Words(SAYINGS)
     ways = words.ways([[SAYINGS[k]] for k in which])
     sizes = c.Sizes(steps=steps, batch=32)
-    pair, log = c.pretrain((images, ways, len(words), None, recipe, seed, sizes))
-    return answered(pair, words), pair, log
+    found = c.pretrain(c.Pretraining(images, ways, len(words), None, recipe, seed, sizes))
+    pair = c.new_pair(len(words), None, seed + 1).eval()
+    pair.load_state_dict(found.weights)
+    return answered(pair, words), pair, found.log
 
 
 def answered(pair, words):
@@ -48,6 +52,11 @@ def answered(pair, words):
 
 
 PLAIN = {"views": 0.0, "flips": False, "apart": True, "lr": 3e-3}
+RIVALS = {
+    "matching": partial(c.Recipe, c.matching, c.matcher),
+    "captions": partial(c.Recipe, c.captioning, c.writer),
+    "SimCLR": partial(c.Recipe, c.contrast_of_views, paired=True),
+}
 
 
 def by_loops(v, u, tau, lam):
@@ -107,15 +116,15 @@ def test_simclr_pairs_the_two_views():
 
 @pytest.mark.slow
 def test_pairs_are_learnt_and_shuffled_ones_are_not():
-    right, _, _ = trained(c.Recipe(**PLAIN))
-    wrong, _, _ = trained(c.Recipe(**PLAIN, shuffled=True))
+    right, _, _ = trained(c.Recipe(c.contrast, **PLAIN))
+    wrong, _, _ = trained(c.Recipe(c.contrast, **PLAIN, shuffled=True))
     assert right > 0.95 and wrong < 0.6
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["matching", "caption", "simclr"])
-def test_the_rivals_learn_too(objective):
-    _, _, log = trained(c.Recipe(objective, **PLAIN), steps=40)
+@pytest.mark.parametrize("rival", RIVALS)
+def test_the_rivals_learn_too(rival):
+    _, _, log = trained(RIVALS[rival](**PLAIN), steps=40)
     first, last = np.mean(log.losses[:5]), np.mean(log.losses[-5:])
     assert last < 0.9 * first
 
@@ -125,7 +134,7 @@ def test_the_rivals_learn_too(objective):
     [("upper", ["words", "places", "layers.0"]), ("all", []), ("none", ["", "g_u"])],
 )
 def test_what_is_fixed_stays_and_all_else_learns(text, fixed):
-    _, pair, log = trained(c.Recipe(text=text, **PLAIN), steps=2)
+    _, pair, log = trained(c.Recipe(c.contrast, text=text, **PLAIN), steps=2)
     start = c.new_pair(len(Words(SAYINGS)), None, 3).state_dict()
     held = tuple(f"text.{part}" if part != "g_u" else part for part in fixed)
     for name, now in pair.named_parameters():
@@ -140,7 +149,7 @@ def test_what_is_fixed_stays_and_all_else_learns(text, fixed):
 
 def test_by_default_the_text_side_learns():
     """The mutation: a text tower inside a block without gradients."""
-    _, pair, _ = trained(c.Recipe(), steps=2)
+    _, pair, _ = trained(c.Recipe(c.contrast), steps=2)
     start = c.new_pair(len(Words(SAYINGS)), None, 3).state_dict()
     for name in ("text.layers.1.linear1.weight", "g_u.0.weight", "g_v.0.weight"):
         assert not torch.equal(pair.state_dict()[name], start[name]), name
@@ -186,18 +195,19 @@ def test_unseen_captions_are_not_trained_ones_and_classes_fit_the_sets():
 
 
 def test_patients_show_what_their_labels_say():
-    images, labels, sides, said = c.examined((1, 6, torch.device("cpu"), 3))
+    cpu = torch.device("cpu")
+    images, labels, sides, said = one = c.examined(c.Patients(1, 6, cpu, "effusion"))
     assert images.shape == (6, 1, 64, 64) and images.dtype == torch.uint8
     assert labels.tolist() == [[0, 0, 0, 1, 0, 0]] * 6 and len(said) == 6
     assert (sides == 0).all()  # effusions on both sides
-    again = c.examined((1, 6, torch.device("cpu"), 3))
-    assert torch.equal(images, again[0]) and said == again[3]
-    _, labels, sides, said = c.examined((2, 8, torch.device("cpu"), 4))  # pneumothorax
+    again = c.examined(c.Patients(1, 6, cpu, "effusion"))
+    assert torch.equal(one.images, again.images) and one.reports == again.reports
+    _, labels, sides, said = c.examined(c.Patients(2, 8, cpu, "pneumothorax"))
     assert (labels.sum(1) == 1).all() and set(sides.tolist()) <= {-1, 1}
     for side, report in zip(sides.tolist(), said, strict=True):
         text = " ".join(s for s in report if "neumothorax" in s)
         assert {-1: "right", 1: "left"}[side] in text.lower()
-    assert c.examined((3, 4, torch.device("cpu"), 6))[1].sum() == 0  # no finding
+    assert c.examined(c.Patients(3, 4, cpu, "no finding")).labels.sum() == 0
 
 
 class Literal(torch.nn.Module):
@@ -304,8 +314,57 @@ def test_a_probe_reads_a_feature_that_is_there_and_no_other():
     images, which = toy(160)
     split = Split(images, torch.stack([which // 2, which % 2], 1))
     encoder = c.image_encoder().eval()
-    found = c.probes(encoder, (split, split, split), 0, {"100 %": 1})
-    assert found["100 %"][1] > 0.95
-    noise = Split(images, torch.randint(2, (160, 2), generator=seeded(4)))
-    val = Split(toy(160, 20)[0], torch.randint(2, (160, 2), generator=seeded(5)))
-    assert abs(c.probes(encoder, (noise, val, val), 0, {"10 %": 5})["10 %"][1] - 0.5) < 0.2
+    seen = c.Features(c.predict(encoder, images), split.labels)
+    assert c.probes(seen, seen, seen, 0, {"100 %": 1})["100 %"][1] > 0.95
+    noise = seen._replace(y=torch.randint(2, (160, 2), generator=seeded(4)))
+    others = c.predict(encoder, toy(160, 20)[0])
+    val = c.Features(others, torch.randint(2, (160, 2), generator=seeded(5)))
+    assert abs(c.probes(noise, val, val, 0, {"10 %": 5})["10 %"][1] - 0.5) < 0.2
+
+
+REPORTS = [["A mass.", "No effusion."], ["No mass.", "Clear lungs."]]
+
+
+def jobs(book):
+    """Each arm by name, as another chapter would build them, too."""
+    texts = book.texts_of(REPORTS, torch.device("cpu"))
+    sizes = book.Sizes(steps=2, batch=2, reading=2)
+    recipes = {
+        "ConVIRT": book.Recipe(book.contrast, joint=True),
+        "SimCLR": book.Recipe(book.contrast_of_views, paired=True),
+        "matching": book.Recipe(book.matching, book.matcher),
+        "captions": book.Recipe(book.captioning, book.writer),
+    }
+    reader = book.Reader({"a": torch.zeros(1)}, None)
+    images = torch.zeros(2, 1, 64, 64, dtype=torch.uint8)
+    found = {
+        name: book.pretraining(images, texts, reader, recipe, 0, sizes)
+        for name, recipe in recipes.items()
+    }
+    return found | {"reading": book.reading(texts, 0, sizes)}
+
+
+def test_an_edit_of_one_arm_changes_the_jobs_of_no_other():
+    def changed(old, new):
+        return changed_by("image_text_pretraining", jobs, old, new)
+
+    assert changed("fill_diagonal_(-torch.inf)\n    return", "clone()\n    return") == {"SimCLR"}
+    assert changed("u.roll(1, 0)", "u.roll(2, 0)") == {"matching"}
+    assert changed("ignore_index=PAD)", "ignore_index=START)") == {"captions"}
+    assert changed("cosine.masked_fill(other", "cosine.masked_fill(equal") == {"ConVIRT"}
+
+
+def test_jobs_hold_the_sentences_of_the_reports_and_whole_reports_where_asked():
+    texts = c.texts_of(REPORTS, torch.device("cpu"))
+    assert texts.ways.shape[:2] == (2, 2) and texts.whole.shape[:2] == (2, 1)
+    assert len(texts.sentences) == 4
+    images = torch.zeros(2, 1, 64, 64, dtype=torch.uint8)
+    reader, sizes = c.Reader({}, None), c.Sizes(2, 2)
+    for whole, ways in ((False, texts.ways), (True, texts.whole)):
+        recipe = c.Recipe(c.contrast, whole=whole)
+        assert c.pretraining(images, texts, reader, recipe, 0, sizes).ways is ways
+
+
+def test_a_pretrained_pair_gives_its_image_encoder():
+    pair = c.new_pair(9, None, 0)
+    c.image_encoder().load_state_dict(c.Pretrained(c.on_cpu(pair), None).encoder)

@@ -49,6 +49,8 @@ run = medbook.start("image_text_pretraining", profile=profile, seed=seed)
 # verdict on them is one on phantoms. The findings are six, each with a chance of three in ten, from a nodule of one pixel to a heart of twice its size.
 
 # %% tags=["define"]
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from medbook.phantom import thorax
@@ -57,25 +59,45 @@ FINDINGS = ("nodule", "mass", "consolidation", "effusion", "pneumothorax", "card
 GROUPS = (*FINDINGS, "no finding")
 SIZE = 64  # pixels
 
-def examined(job) -> tuple[Tensor, Tensor, Tensor, list[list[str]]]:
-    """X-rays (n, 1, 64, 64) uint8, labels (n, 6), sides (n,) -1, 1 or 0, sentences.
+class Patients(NamedTuple):
+    """Patients to draw; `only` is one of GROUPS, or None: findings occur independently."""
 
-    job: seed, n, device, and the number in GROUPS of the only finding, or None: independent
-    findings. The side is that of the only finding, 0 if it has none or two.
-    """
-    seed, n, device, only = job
-    generator = torch.Generator(device).manual_seed(seed)
+    seed: int
+    n: int
+    device: torch.device
+    only: str | None = None
+
+class Examined(NamedTuple):
+    """X-rays, labels and reports of n patients."""
+
+    images: Tensor  # (n, 1, 64, 64) uint8
+    labels: Tensor  # (n, 6)
+    sides: Tensor  # (n,) -1, 1 or 0: that of the only finding, 0 if it has none or two
+    reports: list[list[str]]  # sentences
+
+def examined(job: Patients) -> Examined:
+    """Draw patients, scan them and write their reports."""
+    generator = torch.Generator(job.device).manual_seed(job.seed)
     chance = dict.fromkeys(thorax.KINDS, 0.0) | dict.fromkeys(FINDINGS, 0.3)
-    if only is not None:
-        chance = {kind: float(kind == GROUPS[only]) for kind in thorax.KINDS}
-    people, view = thorax.sample(n, generator, chance), thorax.View(SIZE)
+    if job.only is not None:
+        chance = {kind: float(kind == job.only) for kind in thorax.KINDS}
+    people, view = thorax.sample(job.n, generator, chance), thorax.View(SIZE)
     shown = thorax.Scanner().picture(people.xray(view), view, generator)
     found = people.findings
     labels = torch.stack([found.has(kind) for kind in FINDINGS], 1).long()
     one = (found.present.sum(1) == 1) & (labels[:, FINDINGS.index("cardiomegaly")] == 0)
     sides = (found.side * found.present).sum(1) * one
     said = [[sentence.text for sentence in report] for report in people.reports(generator)]
-    return shown.mul(255).round().byte(), labels, sides, said
+    return Examined(shown.mul(255).round().byte(), labels, sides, said)
+
+def patients(run, n: int, first: int, batch: int, only: str | None = None) -> Examined:
+    """n patients of a run; each batch has a seed of its own, numbers from `first` on."""
+    sizes = [min(batch, n - k) for k in range(0, n, batch)]
+    seeds = run.seeds(first + len(sizes))[first:]
+    jobs = [Patients(s, m, run.device, only) for s, m in zip(seeds, sizes, strict=True)]
+    images, labels, sides, reports = zip(*run.map(examined, jobs), strict=True)
+    tensors = (torch.cat(parts) for parts in (images, labels, sides))
+    return Examined(*tensors, [report for some in reports for report in some])
 
 # %% [markdown]
 # We need patients with reports to learn from, others with labels (as a second hospital would have), some to choose settings with, and for each seed a test set of its own, so that the differences between seeds include the chance of the test set. For
@@ -84,35 +106,39 @@ def examined(job) -> tuple[Tensor, Tensor, Tensor, list[list[str]]]:
 # %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]
-N_PAIRS, N_LABELLED = run.scale(smoke=40, laptop=5000, gpu=20000), run.scale(smoke=40, laptop=3000, gpu=10000)
+N_PAIRS = run.scale(smoke=40, laptop=5000, gpu=20000)
+N_LABELLED = run.scale(smoke=40, laptop=3000, gpu=10000)
 N_VAL, N_TEST = run.scale(smoke=20, laptop=500, gpu=1000), run.scale(smoke=24, laptop=500, gpu=1000)
 EACH = run.scale(smoke=2, laptop=50, gpu=50)  # images a group in the retrieval set
 BATCH = run.scale(smoke=20, laptop=20, gpu=250)  # patients a job
 
-def patients(n: int, first: int, only: int | None = None):
-    """n patients; each batch has a seed of its own, numbers from `first` on."""
-    sizes = [min(BATCH, n - k) for k in range(0, n, BATCH)]
-    drawn_with = run.seeds(first + len(sizes))[first:]
-    parts = run.map(examined, [(s, m, run.device, only) for s, m in zip(drawn_with, sizes, strict=True)])
-    *tensors, said = zip(*parts, strict=True)
-    return *(torch.cat(t) for t in tensors), sum(said, [])
-
-images, _, _, reports = patients(N_PAIRS, 1000)
-labelled, choosing = patients(N_LABELLED, 2000), patients(N_VAL, 3000)
-testing = patients(N_TEST * len(SEEDS), 4000)
-groups = [patients(EACH * len(SEEDS), 5000 + 100 * k, k) for k in range(len(GROUPS))]
+archive = patients(run, N_PAIRS, 1000, BATCH)
+images, reports = archive.images, archive.reports
+labelled = patients(run, N_LABELLED, 2000, BATCH)
+choosing = patients(run, N_VAL, 3000, BATCH)
+testing = patients(run, N_TEST * len(SEEDS), 4000, BATCH)
+groups = [
+    patients(run, EACH * len(SEEDS), 5000 + 100 * k, BATCH, only)
+    for k, only in enumerate(GROUPS)
+]
 
 # %% tags=["hide-input"]
 from medbook import plots
 from medbook.data import Split
 
 plots.style()
-xrays = run.labelled_phantom("thorax_reports", Split(*labelled[:2]), Split(*choosing[:2]), Split(*testing[:2]), classes=FINDINGS, unit="phantom patient")
+xrays = run.labelled_phantom(
+    "thorax_reports", *(Split(x.images, x.labels) for x in (labelled, choosing, testing)),
+    classes=FINDINGS, unit="phantom patient",
+)
 kinds = torch.arange(len(GROUPS), device=run.device).repeat_interleave(EACH * len(SEEDS))
 nobody = Split(images[:0], kinds[:0])
-single = run.labelled_phantom("thorax_groups", nobody, nobody, Split(torch.cat([g[0] for g in groups]), kinds), classes=GROUPS, unit="phantom patient")
+alone = Split(torch.cat([group.images for group in groups]), kinds)
+single = run.labelled_phantom(
+    "thorax_groups", nobody, nobody, alone, classes=GROUPS, unit="phantom patient"
+)
 plots.show(
-    plots.image_grid([torch.stack([g[0][i] for g in groups]).cpu() for i in range(2)], titles=list(GROUPS)),
+    plots.image_grid([torch.stack([g.images[i] for g in groups]).cpu() for i in range(2)], titles=list(GROUPS)),
     caption=f"Two phantom patients with each finding alone, and two healthy ones, {SIZE} pixels (phantoms, not pictures of anybody). At this size a nodule covers one to five pixels.",
     alt="A grid of two rows of small phantom chest X-rays, one column a finding: nodule, mass, consolidation, effusion, pneumothorax, enlarged heart, and no finding. The differences are subtle.",
 )
@@ -259,14 +285,32 @@ class Writer(nn.Module):
 from medbook.training import TrainingLog, fit, predict
 from medbook.views import random_view
 
-def has_read(job) -> tuple[dict[str, Tensor], TrainingLog]:
-    """Weights of a text tower that has read sentences (N, T)."""
-    sentences, vocabulary, steps, batch, seed = job
+class Reading(NamedTuple):
+    """Sentences (N, T) to read, and how."""
+
+    sentences: Tensor
+    vocabulary: int
+    steps: int
+    batch: int
+    seed: int
+
+class Reader(NamedTuple):
+    """A text tower that has read: its weights."""
+
+    weights: dict[str, Tensor]
+    log: TrainingLog
+
+def has_read(job: Reading) -> Reader:
+    """Train a text tower to guess hidden words."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        tower = TextTower(vocabulary, WIDTH).to(sentences.device)
-    log = read(tower, sentences, steps=steps, seed=seed, batch_size=batch)
-    return tower.state_dict(), log
+        torch.manual_seed(job.seed)
+        tower = TextTower(job.vocabulary, WIDTH).to(job.sentences.device)
+    log = read(tower, job.sentences, steps=job.steps, seed=job.seed, batch_size=job.batch)
+    return Reader(on_cpu(tower), log)
+
+def on_cpu(network: nn.Module) -> dict[str, Tensor]:
+    """Its weights."""
+    return {name: tensor.cpu() for name, tensor in network.state_dict().items()}
 
 # %% [markdown]
 # ### One pretraining
@@ -274,17 +318,25 @@ def has_read(job) -> tuple[dict[str, Tensor], TrainingLog]:
 # gradients.
 
 # %% tags=["define"]
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+
 @dataclass(frozen=True)
 class Recipe:
     """What one arm does.
 
-    objective: contrast, simclr, matching or caption.  text: which of the text side learns:
+    loss: of pair, recipe, h_v and all sentences of each image.  head: a network that it
+    needs beside the pair.  joint: sentences can be compared with images afterwards.
+    paired: an image is seen in two views at each step.  text: which of the text side learns,
     "upper" layer, "all" or "none".  whole: reports instead of sentences.  apart: equal
     sentences are no negatives.  shuffled: each image gets the report of another one.
     """
 
-    objective: str = "contrast"
+    loss: Callable[["Pair", "Recipe", Tensor, Tensor], Tensor]
+    head: Callable[["Pair"], nn.Module] | None = None
+    joint: bool = False
+    paired: bool = False
     tau: float = 0.1
     lam: float = 0.75
     text: str = "all"
@@ -295,14 +347,26 @@ class Recipe:
     apart: bool = False
     shuffled: bool = False
 
-@dataclass(frozen=True)
-class Sizes:
-    """What a run can afford."""
+def contrast(pair: Pair, r: Recipe, h: Tensor, ways: Tensor) -> Tensor:
+    sentences = one_of(ways)
+    equal = same(sentences) if r.apart else None
+    return info_nce(pair.g_v(h), pair.u(sentences), r.tau, r.lam, equal)
 
-    steps: int = 700
-    batch: int = 64
-    reading: int = 300  # steps of the text tower before
-    draws: dict = None  # of the labelled images, by share
+def contrast_of_views(pair: Pair, r: Recipe, h: Tensor, ways: Tensor) -> Tensor:
+    return simclr(pair.g_v(h), r.tau)
+
+def matching(pair: Pair, r: Recipe, h: Tensor, ways: Tensor) -> Tensor:
+    sentences = one_of(ways)
+    return pair.extra.loss(pair.g_v(h), pair.u(sentences))
+
+def captioning(pair: Pair, r: Recipe, h: Tensor, ways: Tensor) -> Tensor:
+    return pair.extra.loss(h, one_of(ways))
+
+def matcher(pair: Pair) -> Matcher:
+    return Matcher()
+
+def writer(pair: Pair) -> Writer:
+    return Writer(pair.text)
 
 def freeze(pair: Pair, text: str) -> None:
     """Fix the part of the text side that does not learn."""
@@ -321,41 +385,88 @@ def new_pair(vocabulary: int, weights: dict | None, seed: int) -> Pair:
         pair.text.load_state_dict(weights)
     return pair
 
-def objective(pair: Pair, recipe: Recipe):
-    """The loss of a recipe, of h_v and all sentences of each image."""
-    r = recipe
-    def loss(h: Tensor, ways: Tensor) -> Tensor:  # noqa: E306
-        if r.objective == "simclr":
-            return simclr(pair.g_v(h), r.tau)
-        sentences = one_of(ways)
-        if r.objective == "caption":
-            return pair.extra.loss(h, sentences)
-        v, u = pair.g_v(h), pair.u(sentences)
-        if r.objective == "matching":
-            return pair.extra.loss(v, u)
-        return info_nce(v, u, r.tau, r.lam, same(sentences) if r.apart else None)
-    return loss
+@dataclass(frozen=True)
+class Sizes:
+    """What a run can afford."""
 
-def pretrain(job) -> tuple[Pair, TrainingLog]:
-    """One pair of encoders; job: images, ways, words, text weights, recipe, seed, sizes."""
-    images, ways, vocabulary, weights, recipe, seed, sizes = job
-    pair = new_pair(vocabulary, weights, seed)
+    steps: int
+    batch: int
+    reading: int = 0  # steps of the text tower before
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Images and their sentences, a text tower that has read, and what to do with them."""
+
+    images: Tensor
+    ways: Tensor
+    vocabulary: int
+    tower: dict[str, Tensor] | None
+    recipe: Recipe
+    seed: int
+    sizes: Sizes
+
+class Pretrained(NamedTuple):
+    """The weights of a pair, on the CPU."""
+
+    weights: dict[str, Tensor]
+    log: TrainingLog | None  # none if it is as it was drawn
+
+    @property
+    def encoder(self) -> dict[str, Tensor]:
+        """Those of the image encoder."""
+        own = (name for name in self.weights if name.startswith("image."))
+        return {name.removeprefix("image."): self.weights[name] for name in own}
+
+def two_views(view: Callable, x: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.cat([view(x, generator), view(x, generator)])
+
+def pretrain(job: Pretraining) -> Pretrained:
+    """One pair of encoders."""
+    recipe, ways, seed = job.recipe, job.ways, job.seed
+    pair = new_pair(job.vocabulary, job.tower, seed)
     freeze(pair, recipe.text)
-    if recipe.objective in ("matching", "caption"):
+    if recipe.head is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            pair.extra = Matcher() if recipe.objective == "matching" else Writer(pair.text)
+            pair.extra = recipe.head(pair)
     if recipe.shuffled:
         order = torch.randperm(len(ways), generator=torch.Generator().manual_seed(seed))
         ways = ways[order.to(ways.device)]
     view = random_view(recipe.views, recipe.flips)
-    twice = lambda x, g: torch.cat([view(x, g), view(x, g)])  # noqa: E731
-    pair.to(images.device)
-    log = fit(pair, images, ways, steps=sizes.steps, seed=seed, batch_size=sizes.batch,
-              lr=recipe.lr, weight_decay=1e-6,
-              augment=twice if recipe.objective == "simclr" else view,
-              loss=objective(pair, recipe))
-    return pair.eval(), log
+    log = fit(
+        pair, job.images, ways, steps=job.sizes.steps, seed=seed, lr=recipe.lr,
+        batch_size=job.sizes.batch, weight_decay=1e-6,
+        augment=partial(two_views, view) if recipe.paired else view,
+        loss=partial(recipe.loss, pair, recipe),
+    )
+    pair.extra = None
+    return Pretrained(on_cpu(pair), log)
+
+class Texts(NamedTuple):
+    """Reports as numbers."""
+
+    words: Words
+    sentences: Tensor  # all of them (N, T)
+    ways: Tensor  # those of each report (n, S, T)
+    whole: Tensor  # the reports themselves (n, 1, T)
+
+def texts_of(reports: list[list[str]], device: torch.device) -> Texts:
+    every = [sentence for report in reports for sentence in report]
+    words = Words(every)
+    whole = words.ways([[" ".join(report)] for report in reports], LONG)
+    tensors = words(every), words.ways(reports), whole
+    return Texts(words, *(tensor.to(device) for tensor in tensors))
+
+def reading(texts: Texts, seed: int, sizes: Sizes) -> Reading:
+    """The job that teaches a text tower to read, for `run.map(has_read, ...)`."""
+    return Reading(texts.sentences, len(texts.words), sizes.reading, sizes.batch, seed)
+
+def pretraining(
+    images: Tensor, texts: Texts, reader: Reader, recipe: Recipe, seed: int, sizes: Sizes
+) -> Pretraining:
+    """The job of a recipe, for `run.map(pretrain, ...)`."""
+    ways = texts.whole if recipe.whole else texts.ways
+    return Pretraining(images, ways, len(texts.words), reader.weights, recipe, seed, sizes)
 
 # %% [markdown]
 # ### What an encoder is worth
@@ -365,6 +476,8 @@ def pretrain(job) -> tuple[Pair, TrainingLog]:
 # %% tags=["define"]
 import math
 import numpy as np
+from medbook.data import Split
+from medbook.memory_order import arrange
 from medbook.probes import Features, auc, nearest, nearest_others, probe
 
 def some_rows(n: int, share: float, seed: int) -> Tensor:
@@ -375,9 +488,8 @@ def some_rows(n: int, share: float, seed: int) -> Tensor:
 # %% tags=["define"]
 SHARES = {"1 %": 0.01, "10 %": 0.1, "100 %": 1.0}
 
-def probes(encoder: nn.Module, splits, seed: int, draws: dict[str, int]) -> dict:
+def probes(pool: Features, val: Features, test: Features, seed: int, draws: dict[str, int]):
     """AUC on val and test by share of labels, mean over some draws of the labels."""
-    pool, val, test = (Features(predict(encoder, s.images), s.labels.cpu()) for s in splits)
     found = {}
     for share, many in draws.items():
         rows = (some_rows(len(pool.h), SHARES[share], seed + k) for k in range(many))
@@ -387,32 +499,43 @@ def probes(encoder: nn.Module, splits, seed: int, draws: dict[str, int]) -> dict
 
 TUNING = {"1 %": 60, "10 %": 200, "100 %": 600}  # steps
 
-def fine_tuned(job) -> tuple[dict[str, tuple[float, float]], list[TrainingLog]]:
-    """Train all of an encoder on a share of the labels: AUC on val and test, and logs.
+class Tuning(NamedTuple):
+    """A start for supervised training (None: random weights), data, and steps by share."""
 
-    job: weights of the encoder or None (random), splits, learning rate, seed, steps.
-    """
-    weights, splits, lr, seed, steps = job
-    pool, val, test = splits
-    found, logs = {}, []
+    start: dict[str, Tensor] | None
+    pool: Split
+    val: Split
+    test: Split
+    lr: float
+    seed: int
+    steps: dict[str, int]
+
+class Tuned(NamedTuple):
+    """By share of the labels: AUC on val and test, and the log."""
+
+    auc: dict[str, tuple[float, float]]
+    logs: dict[str, TrainingLog]
+
+def fine_tuned(job: Tuning) -> Tuned:
+    """Train all of an encoder on a share of the labels, for each share."""
+    found = Tuned({}, {})
     for share, part in SHARES.items():
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            head = nn.Linear(WIDTH, pool.labels.shape[1])
+            torch.manual_seed(job.seed)
+            head = nn.Linear(WIDTH, job.pool.labels.shape[1])
             network = nn.Sequential(image_encoder(), head)
-        if weights is not None:
-            network[0].load_state_dict(weights)
-        rows = some_rows(len(pool), part, seed)
-        some = pool.subset(rows)
-        network.to(some.images.device)
-        logs.append(fit(
-            network, some.images, some.labels.float(), steps=steps[share], lr=lr,
-            seed=seed, batch_size=64, augment=random_view(0.25),
+        if job.start is not None:
+            network[0].load_state_dict(job.start)
+        some = job.pool.subset(some_rows(len(job.pool), part, job.seed))
+        found.logs[share] = fit(
+            network, some.images, some.labels.float(), steps=job.steps[share], lr=job.lr,
+            seed=job.seed, batch_size=64, augment=random_view(0.25),
             loss=F.binary_cross_entropy_with_logits,
-        ))
-        found[share] = tuple(auc(predict(network, s.images), s.labels.cpu())
-                             for s in (val, test))
-    return found, logs
+        )
+        found.auc[share] = tuple(
+            auc(predict(network, s.images), s.labels.cpu()) for s in (job.val, job.test)
+        )
+    return found
 
 # %% [markdown]
 # **Retrieval.** Thirty-five sentences, five a group, in words that no report of the phantoms uses in this order, stand for what a doctor might type. *Text to image*: how many of the ten images closest to a sentence show its finding (P@10; one in seven
@@ -476,52 +599,64 @@ def side_named(pair: Pair, words: Words, v: Tensor, sides: Tensor, kinds: Tensor
 
 # %% tags=["define"]
 @dataclass(frozen=True)
-class Outcome:
-    """What one pretraining gave; scores on the seed's own test patients."""
+class Test:
+    """Encoders to test, and patients: the pool has labels, the groups one finding each."""
 
-    log: TrainingLog
-    weights: dict[str, Tensor]  # of the image encoder
-    pair: dict[str, Tensor]  # of both encoders and projections
-    linear: dict[str, tuple[float, float]]  # AUC on val and test by share of labels
+    pair: Pretrained
+    words: Words
+    pool: Split
+    val: Split
+    test: Split
+    groups: Split
+    sides: Tensor  # of the groups
+    far: tuple[Split, Split, Split] | None  # pool, val and test of PneumoniaMNIST
+    seed: int
+    draws: dict[str, int]  # of the labels, by share
+    joint: bool  # sentences can be compared with images
+
+@dataclass(frozen=True)
+class Scores:
+    """What a pretraining is worth; pairs are AUC on val and test."""
+
+    linear: dict[str, tuple[float, float]]  # by share of labels
+    image_to_image: float
     text_to_image: float = math.nan
     image_to_text: float = math.nan
-    image_to_image: float = math.nan
-    prompts: tuple[float, float] = (math.nan, math.nan)  # AUC on val and test
+    prompts: tuple[float, float] = (math.nan, math.nan)
     sides: float = math.nan
-    real: tuple[float, float] = (math.nan, math.nan)  # AUC on PneumoniaMNIST, val and test
+    real: tuple[float, float] = (math.nan, math.nan)  # PneumoniaMNIST
 
-def trial(job) -> Outcome:
-    """Pretrain by a recipe and measure; recipe None: the encoder as it was drawn."""
-    *given, words, splits, single, far = job
-    images, ways, _, weights, recipe, seed, sizes = given
-    if recipe is None:
-        pair = new_pair(len(words), weights, seed).to(images.device).eval()
-        log = TrainingLog((), 0, 0, 0, 0.0, "")
-    else:
-        pair, log = pretrain(given)
-    encoder, (_, val, test), (shown, sides) = pair.image, splits, single
-    kinds, (state, both) = shown.labels.cpu(), (
-        {k: w.cpu() for k, w in part.state_dict().items()} for part in (encoder, pair)
-    )
-    found = {"log": log, "weights": state, "pair": both}
-    found["linear"] = probes(encoder, splits, seed, sizes.draws)
-    h = predict(encoder, shown.images)
-    found["image_to_image"] = nearest_others(h, kinds)
-    if far is not None:
-        found["real"] = probes(encoder, far, seed, {"1 %": sizes.draws["1 %"]})["1 %"]
-    if recipe is not None and recipe.objective == "contrast":
-        project = nn.Sequential(encoder, pair.g_v)
-        v = predict(project, shown.images)
+def tested(job: Test) -> Scores:
+    """Probes of an encoder, and retrieval and prompts where sentences can be compared."""
+    pair, words, groups = new_pair(len(job.words), None, job.seed), job.words, job.groups
+    pair.load_state_dict(job.pair.weights)
+    pair = arrange(pair, groups.images).eval()
+
+    def features(split: Split) -> Features:
+        return Features(predict(pair.image, split.images), split.labels.cpu())
+
+    def in_common_space(seen: Features) -> Tensor:
+        return predict(pair.g_v, seen.h.to(groups.images.device))
+
+    pool, val, test, of_groups = map(features, (job.pool, job.val, job.test, groups))
+    found = {
+        "linear": probes(pool, val, test, job.seed, job.draws),
+        "image_to_image": nearest_others(of_groups.h, of_groups.y),
+    }
+    if job.far is not None:
+        far, fewest = map(features, job.far), {"1 %": job.draws["1 %"]}
+        found["real"] = probes(*far, job.seed, fewest)["1 %"]
+    if job.joint:
+        v, kinds = in_common_space(of_groups), of_groups.y
         asked = torch.arange(len(GROUPS), device="cpu").repeat_interleave(5)
-        u = embedded(pair, words(sum((QUERIES[g] for g in GROUPS), ())))
+        u = embedded(pair, words([query for g in GROUPS for query in QUERIES[g]]))
         found["text_to_image"] = nearest(u, asked, v, kinds, 10)
         found["image_to_text"] = nearest(v, kinds, u, asked, 5)
         found["prompts"] = tuple(
-            auc(prompted(pair, words, predict(project, s.images)), s.labels.cpu())
-            for s in (val, test)
+            auc(prompted(pair, words, in_common_space(s)), s.y) for s in (val, test)
         )
-        found["sides"] = side_named(pair, words, v, sides.cpu(), kinds)
-    return Outcome(**found)
+        found["sides"] = side_named(pair, words, v, job.sides.cpu(), kinds)
+    return Scores(**found)
 
 # %% [markdown]
 # ## UniMed-CLIP: labels become captions
@@ -631,18 +766,24 @@ class Corpus:
         images, kinds = (torch.cat(tensors) for tensors in rest)
         return Corpus(images, torch.cat(ways), kinds)
 
-def together_with(corpus: Corpus, soft: bool, steps: int, seed: int, vocabulary: int,
-                  batch: int) -> tuple[Clip, TrainingLog]:
+def together_with(
+    corpus: Corpus, soft: bool, steps: int, seed: int, vocabulary: int, batch: int
+) -> tuple[Clip, TrainingLog]:
     """Train one model on a corpus, every image as often as any other."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         clip = Clip(TextTower(vocabulary, WIDTH)).to(corpus.images.device)
     labels = torch.cat([corpus.ways.long().flatten(1), corpus.kinds[:, None]], 1)
     shape = corpus.ways.shape[1:]
-    def loss(h: Tensor, row: Tensor) -> Tensor:  # noqa: E306
-        return clip.loss(h, row[:, :-1].reshape(-1, *shape), row[:, -1] if soft else None)
-    log = fit(clip, corpus.images, labels, steps=steps, seed=seed, batch_size=batch,
-              lr=1e-3, weight_decay=0.2, augment=random_view(0.25, flips=False), loss=loss)
+
+    def loss(h: Tensor, row: Tensor) -> Tensor:
+        ways, kinds = row[:, :-1].reshape(-1, *shape), row[:, -1]
+        return clip.loss(h, ways, kinds if soft else None)
+
+    log = fit(
+        clip, corpus.images, labels, steps=steps, seed=seed, batch_size=batch, lr=1e-3,
+        weight_decay=0.2, augment=random_view(0.25, flips=False), loss=loss,
+    )
     return clip.eval(), log
 
 def class_vectors(pair: Pair, words: Words, prompts: list[list[str]]) -> Tensor:
@@ -650,9 +791,12 @@ def class_vectors(pair: Pair, words: Words, prompts: list[list[str]]) -> Tensor:
     means = torch.stack([embedded(pair, words(p)).mean(0) for p in prompts])
     return F.normalize(means, dim=1)
 
-def named(clip: Clip, images: Tensor, vectors: Tensor) -> Tensor:
-    """Number of the closest class of each image (N,)."""
-    v = F.normalize(predict(nn.Sequential(clip.image, clip.g_v), images), dim=1)
+def placed(clip: Clip, images: Tensor) -> Tensor:
+    """Unit vectors of images in the common space: (N, JOINT)."""
+    return F.normalize(predict(nn.Sequential(clip.image, clip.g_v), images), dim=1)
+
+def closest(v: Tensor, vectors: Tensor) -> Tensor:
+    """Number of the closest class of each image: (N,)."""
     return (v @ vectors.T).argmax(1)
 
 def balanced(right: Tensor, labels: Tensor) -> Tensor:
@@ -682,33 +826,45 @@ class Answers:
     lead: Tensor  # cosine with the right modality in the prompt less that with others
     strict: float  # AUC on the set that was kept out
 
-def answer(job) -> Answers:
-    """job: corpus, soft targets, steps, batch, seed, words, tasks, set kept out."""
-    corpus, soft, steps, batch, seed, words, tasks, strict = job
-    clip, log = together_with(corpus, soft, steps, seed, len(words), batch)
+@dataclass(frozen=True)
+class Exam:
+    """A corpus to train one model on, and tasks for it; strict was kept out of training."""
+
+    corpus: Corpus
+    steps: int
+    batch: int
+    seed: int
+    words: Words
+    tasks: dict[str, Task]
+    strict: Task
+    soft: bool = False  # targets
+
+def answer(exam: Exam) -> Answers:
+    """Train one model and let it name the images of its tasks."""
+    clip, log = together_with(
+        exam.corpus, exam.soft, exam.steps, exam.seed, len(exam.words), exam.batch
+    )
     right, modality, lead = {}, [], []
     said = [[f"{m}.", f"Medical image, {m}."] for m in MODALITIES]
-    says = class_vectors(clip, words, said)
-    for name, task in tasks.items():
-        labels, right[name] = task.labels.cpu(), {}
+    says = class_vectors(clip, exam.words, said)
+    for name, task in exam.tasks.items():
+        v, labels, right[name] = placed(clip, task.images), task.labels.cpu(), {}
         for wording, prompts in task.wordings.items():
-            answers = named(clip, task.images, class_vectors(clip, words, prompts))
+            answers = closest(v, class_vectors(clip, exam.words, prompts))
             right[name][wording] = balanced(answers == labels, labels)
         if task.known:
             own = labels.new_tensor([MODALITIES.index(k[0]) for k in task.known])[labels]
-            modality.append(named(clip, task.images, says) == own)
-            lead.append(modality_lead(clip, words, task, own))
-    pneumonia = class_vectors(clip, words, strict.wordings["unseen"])
-    v = predict(nn.Sequential(clip.image, clip.g_v), strict.images)
-    score = F.normalize(v, dim=1) @ (pneumonia[1] - pneumonia[0])
-    far = auc(score[:, None], strict.labels.cpu()[:, None])
+            modality.append(closest(v, says) == own)
+            lead.append(modality_lead(clip, exam.words, task, v, own))
+    pneumonia = class_vectors(clip, exam.words, exam.strict.wordings["unseen"])
+    score = placed(clip, exam.strict.images) @ (pneumonia[1] - pneumonia[0])
+    far = auc(score[:, None], exam.strict.labels.cpu()[:, None])
     nothing = torch.zeros(0, device="cpu")
     modality, lead = (torch.cat(x or [nothing]) for x in (modality, lead))
     return Answers(log, right, modality, lead, far)
 
-def modality_lead(clip: Clip, words: Words, task: Task, own: Tensor) -> Tensor:
+def modality_lead(clip: Clip, words: Words, task: Task, v: Tensor, own: Tensor) -> Tensor:
     """Cosine with the class in the right modality less the mean of wrong ones: (N,)."""
-    v = F.normalize(predict(nn.Sequential(clip.image, clip.g_v), task.images), dim=1)
     rows, labels = torch.arange(len(v), device="cpu"), task.labels.cpu()
     said = ([captions((m, *k[1:]), CAPTIONS[:5]) for k in task.known] for m in MODALITIES)
     cosines = [(v @ class_vectors(clip, words, s).T)[rows, labels] for s in said]
@@ -728,20 +884,33 @@ def modality_lead(clip: Clip, words: Words, task: Task, own: Tensor) -> Tensor:
 
 # %%
 TRIALS = {"ConVIRT": 6, "SimCLR": 3, "matching": 2, "captions": 2} | dict.fromkeys(("from scratch", "ConVIRT, fine-tuned"), 2)
-SIZES = Sizes(steps=run.scale(smoke=2, laptop=800, gpu=3000), batch=run.scale(smoke=16, laptop=64, gpu=128),
-              draws=run.scale(smoke=dict.fromkeys(SHARES, 1), laptop={"1 %": 10, "10 %": 5, "100 %": 1}, gpu={"1 %": 10, "10 %": 5, "100 %": 1}),
-              reading=run.scale(smoke=2, laptop=400, gpu=1000))
-HEADLINE = {"random": None, "ConVIRT": Recipe(), "SimCLR": Recipe("simclr", views=0.5)}  # all seeds; the others fewer
-RIVALS = {"matching": Recipe("matching", lr=3e-3), "captions": Recipe("caption", lr=3e-3)}
-ABLATIONS = {
-    "only image to text": Recipe(lam=1.0), "only text to image": Recipe(lam=0.0), "tau 1": Recipe(tau=1.0),
-    "text tower fixed": Recipe(text="none"), "lower half fixed": Recipe(text="upper"), "whole reports": Recipe(whole=True), "equal sentences apart": Recipe(apart=True),
-    "no mirror images": Recipe(flips=False), "shuffled reports": Recipe(shuffled=True),
+SIZES = Sizes(
+    steps=run.scale(smoke=2, laptop=800, gpu=3000), batch=run.scale(smoke=16, laptop=64, gpu=128),
+    reading=run.scale(smoke=2, laptop=400, gpu=1000),
+)
+SOME = {"1 %": 10, "10 %": 5, "100 %": 1}
+DRAWS = run.scale(smoke=dict.fromkeys(SHARES, 1), laptop=SOME, gpu=SOME)  # of the labels
+convirt = partial(Recipe, contrast, joint=True)
+HEADLINE = {  # all seeds; the others fewer
+    "random": None, "ConVIRT": convirt(),
+    "SimCLR": Recipe(contrast_of_views, paired=True, views=0.5),
 }
-words = Words([s for report in reports for s in report])
-ways, whole = (w.to(run.device) for w in (words.ways(reports), words.ways([[" ".join(r)] for r in reports], LONG)))
-sentences = words([s for report in reports for s in report]).to(run.device)
-print(len(words), "words and signs,", len({s for r in reports for s in r}), "different sentences,", len(reports), "reports")
+RIVALS = {
+    "matching": Recipe(matching, matcher, lr=3e-3),
+    "captions": Recipe(captioning, writer, lr=3e-3),
+}
+ABLATIONS = {
+    "only image to text": convirt(lam=1.0), "only text to image": convirt(lam=0.0),
+    "tau 1": convirt(tau=1.0), "text tower fixed": convirt(text="none"),
+    "lower half fixed": convirt(text="upper"), "whole reports": convirt(whole=True),
+    "equal sentences apart": convirt(apart=True), "no mirror images": convirt(flips=False),
+    "shuffled reports": convirt(shuffled=True),
+}
+ARMS = HEADLINE | RIVALS | ABLATIONS
+texts = texts_of(reports, run.device)
+words = texts.words
+different = len({sentence for report in reports for sentence in report})
+print(f"{len(words)} words and signs, {different} different sentences, {len(reports)} reports")
 
 # %%
 alike = torch.ones(16, 4)
@@ -756,31 +925,56 @@ def block(split: Split, k: int, n: int) -> Split:
     return Split(split.images[k * n:(k + 1) * n], split.labels[k * n:(k + 1) * n])
 
 place = torch.arange(len(GROUPS) * len(SEEDS) * EACH, device=run.device).view(len(GROUPS), len(SEEDS), EACH)
-all_sides = torch.cat([g[2] for g in groups])
+all_sides = torch.cat([group.sides for group in groups])
 pneumonia = run.load("pneumoniamnist")
-enlarge = lambda images: F.interpolate(images.float(), SIZE, mode="bilinear").round().byte()
-few = torch.arange(len(pneumonia.train), device=run.device)[: run.scale(smoke=40, laptop=4000, gpu=4000)]
-far = [Split(enlarge(s.images), s.labels[:, None]) for s in (pneumonia.train.subset(few), pneumonia.val, pneumonia.test)]
+few = torch.arange(len(pneumonia.train), device=run.device)
+few = few[: run.scale(smoke=40, laptop=4000, gpu=4000)]
 
-towers = run.map(has_read, [(sentences, len(words), SIZES.reading, SIZES.batch, s) for s in SEEDS])
-def job_of(recipe: Recipe | None, k: int, real: bool):
-    """One pretraining with seed number k, and what it is tested with."""
-    own = single.test.subset(place[:, k].flatten())
-    splits = [xrays.train, xrays.val, block(xrays.test, k, N_TEST)]
-    text = whole if recipe and recipe.whole else ways
-    return images, text, len(words), towers[k][0], recipe, SEEDS[k], SIZES, words, splits, (own, all_sides[place[:, k].flatten()]), far if real else None
+def enlarged(split: Split) -> Split:
+    images = F.interpolate(split.images.float(), SIZE, mode="bilinear").round().byte()
+    return Split(images, split.labels[:, None])
 
-plan = [(arm, recipe, k) for arm, recipe in HEADLINE.items() for k in range(len(SEEDS))]
-plan += [(arm, recipe, k) for arm, recipe in (RIVALS | ABLATIONS).items() for k in range(len(FEWER))]
-found = run.map(trial, [job_of(recipe, k, arm in HEADLINE) for arm, recipe, k in plan])
-outcomes = {arm: [o for (a, _, _), o in zip(plan, found, strict=True) if a == arm] for arm in HEADLINE | RIVALS | ABLATIONS}
+far = tuple(map(enlarged, (pneumonia.train.subset(few), pneumonia.val, pneumonia.test)))
+readers = run.map(has_read, [reading(texts, s, SIZES) for s in SEEDS])
+reader_of = dict(zip(SEEDS, readers, strict=True))
+number = {s: k for k, s in enumerate(SEEDS)}  # of a seed
 
-starts = {"from scratch": False, "ConVIRT, fine-tuned": True}
-steps = run.scale(smoke=dict.fromkeys(SHARES, 2), laptop=TUNING, gpu={k: 3 * v for k, v in TUNING.items()})
-tuned = {}
-for arm, warm in starts.items():
-    jobs = [(outcomes["ConVIRT"][k].weights if warm else None, [xrays.train, xrays.val, block(xrays.test, k, N_TEST)], 3e-3, SEEDS[k], steps) for k in range(len(SEEDS))]
-    tuned[arm] = run.map(fine_tuned, jobs)
+plan = [
+    (arm, s) for arm in ARMS for s in (SEEDS if arm in HEADLINE else FEWER)
+]
+jobs = {
+    (arm, s): pretraining(images, texts, reader_of[s], ARMS[arm], s, SIZES)
+    for arm, s in plan if ARMS[arm] is not None
+}
+pretrained = dict(zip(jobs, run.map(pretrain, list(jobs.values())), strict=True))
+for s in SEEDS:
+    drawn = new_pair(len(words), reader_of[s].weights, s)
+    pretrained["random", s] = Pretrained(on_cpu(drawn), None)
+
+def test_of(arm: str, s: int) -> Test:
+    """The encoders of an arm, and the patients of a seed."""
+    own = place[:, number[s]].flatten()
+    recipe = ARMS[arm]
+    return Test(
+        pretrained[arm, s], words, xrays.train, xrays.val, block(xrays.test, number[s], N_TEST),
+        single.test.subset(own), all_sides[own], far if arm in HEADLINE else None, s, DRAWS,
+        joint=recipe is not None and recipe.joint,
+    )
+
+found = dict(zip(plan, run.map(tested, [test_of(*what) for what in plan]), strict=True))
+outcomes = {arm: [scores for (a, _), scores in found.items() if a == arm] for arm in ARMS}
+
+steps = run.scale(
+    smoke=dict.fromkeys(SHARES, 2), laptop=TUNING, gpu={k: 3 * v for k, v in TUNING.items()}
+)
+jobs = {}
+for s in SEEDS:
+    starts = {"from scratch": None, "ConVIRT, fine-tuned": pretrained["ConVIRT", s].encoder}
+    test = block(xrays.test, number[s], N_TEST)
+    for arm, start in starts.items():
+        jobs[arm, s] = Tuning(start, xrays.train, xrays.val, test, 3e-3, s, steps)
+found = dict(zip(jobs, run.map(fine_tuned, list(jobs.values())), strict=True))
+tuned = {arm: [found[arm, s] for s in SEEDS] for arm in starts}
 
 # %%
 def values(arm: str, what, n: int | None = None) -> np.ndarray:
@@ -788,26 +982,34 @@ def values(arm: str, what, n: int | None = None) -> np.ndarray:
     return np.array([what(o) for o in outcomes[arm]][:n])
 
 # %% tags=["hide-input"]
-run.arm("reading", [log for _, log in towers])
+def record(name: str, numbers, unit: str, on: str = "test", **options) -> None:
+    run.record(name, numbers, unit=unit, on=on, **options)
+
+run.arm("reading", [reader.log for reader in readers])
 for arm, results in outcomes.items():
     if arm != "random":
-        run.arm(arm, [o.log for o in results], trials=TRIALS.get(arm, 1))
+        logs = [pretrained[a, s].log for a, s in plan if a == arm]
+        run.arm(arm, logs, trials=TRIALS.get(arm, 1))
     for share in SHARES:
-        run.record(f"linear, {share}/{arm}", values(arm, lambda o: o.linear[share][1]), unit="AUC", on="test")  # noqa: B023
-        run.record(f"linear, {share}, validation/{arm}", values(arm, lambda o: o.linear[share][0]), unit="AUC", on="validation")  # noqa: B023
-    run.record(f"image to image/{arm}", values(arm, lambda o: o.image_to_image), unit="P@10", on="test")
+        record(f"linear, {share}/{arm}", [o.linear[share][1] for o in results], "AUC")
+        on_val = [o.linear[share][0] for o in results]
+        record(f"linear, {share}, validation/{arm}", on_val, "AUC", "validation")
+    record(f"image to image/{arm}", values(arm, lambda o: o.image_to_image), "P@10")
     if arm in HEADLINE:
-        run.record(f"PneumoniaMNIST, 1 %/{arm}", values(arm, lambda o: o.real[1]), unit="AUC", on="test", rtol=0.05)
-    if not math.isnan(outcomes[arm][0].text_to_image):
-        run.record(f"text to image/{arm}", values(arm, lambda o: o.text_to_image), unit="P@10", on="test", rtol=0.1)
-        run.record(f"image to text/{arm}", values(arm, lambda o: o.image_to_text), unit="P@5", on="test", rtol=0.1)
-        run.record(f"prompts/{arm}", values(arm, lambda o: o.prompts[1]), unit="AUC", on="test")
-        run.record(f"sides/{arm}", values(arm, lambda o: o.sides), on="test", rtol=0.1)
+        real = values(arm, lambda o: o.real[1])
+        record(f"PneumoniaMNIST, 1 %/{arm}", real, "AUC", rtol=0.05)
+    if ARMS[arm] is not None and ARMS[arm].joint:
+        asked, told = (values(arm, f) for f in (lambda o: o.text_to_image, lambda o: o.image_to_text))
+        record(f"text to image/{arm}", asked, "P@10", rtol=0.1)
+        record(f"image to text/{arm}", told, "P@5", rtol=0.1)
+        record(f"prompts/{arm}", values(arm, lambda o: o.prompts[1]), "AUC")
+        record(f"sides/{arm}", values(arm, lambda o: o.sides), "", rtol=0.1)
 for arm, results in tuned.items():
-    for number, share in enumerate(SHARES):
-        run.arm(f"{arm}, {share}", [logs[number] for _, logs in results], trials=TRIALS[arm])
-        run.record(f"fine-tuned, {share}/{arm}", [r[share][1] for r, _ in results], unit="AUC", on="test")
-        run.record(f"fine-tuned, {share}, validation/{arm}", [r[share][0] for r, _ in results], unit="AUC", on="validation")
+    for share in SHARES:
+        run.arm(f"{arm}, {share}", [r.logs[share] for r in results], trials=TRIALS[arm])
+        record(f"fine-tuned, {share}/{arm}", [r.auc[share][1] for r in results], "AUC")
+        on_val = [r.auc[share][0] for r in results]
+        record(f"fine-tuned, {share}, validation/{arm}", on_val, "AUC", "validation")
 
 # %% [markdown]
 # ### UniMed-CLIP
@@ -832,9 +1034,15 @@ CLIP_STEPS, CLIP_BATCH = run.scale(smoke=2, laptop=400, gpu=3000), run.scale(smo
 chosen = {name: d.train.balanced(N_MEDNIST, run.seeds(1)[0]) if name == "mednist" else d.train for name, d in sources.items()}
 if run.profile == "smoke":
     chosen = {name: Split(s.images[:60], s.labels[:60]) for name, s in chosen.items()}
-pairs_of = lambda r: [f"X-ray of the chest. {a} {b}" for a, b in zip(r, (*r[1:], ""), strict=True)]
-free = [pairs_of(r) for r in reports[:N_REPORTS]]
-every = [*(c for known in KNOWN.values() for k in known for c in captions(k)), *(s for r in free for s in r)]
+
+def pairs_of(report: list[str]) -> list[str]:
+    """Each sentence with the next one."""
+    following = (*report[1:], "")
+    return [f"X-ray of the chest. {a} {b}" for a, b in zip(report, following, strict=True)]
+
+free = [pairs_of(report) for report in reports[:N_REPORTS]]
+every = [caption for known in KNOWN.values() for k in known for caption in captions(k)]
+every += [caption for report in free for caption in report]
 terms = Words([*every, *(f"{m}." for m in MODALITIES)])
 
 def corpus_of(name: str, templates=CAPTIONS) -> Corpus:
@@ -859,38 +1067,60 @@ tasks["reports"] = Task(colour(single.test.images[place[:, 0].flatten()]), singl
 strict = Task(colour(pneumonia.test.images), pneumonia.test.labels, {"unseen": [captions(k, UNSEEN) for k in KNOWN["pneumoniamnist"]]})
 
 # %% tags=["hide-output"]
-order_of = lambda s: torch.randperm(total, generator=torch.Generator().manual_seed(s)).to(run.device)
-pooled, labels_alone = Corpus.of(list(parts.values())), Corpus.of([parts[name] for name in sources])
-asked = lambda corpus, soft, steps, seed, which: (corpus, soft, steps, CLIP_BATCH, seed, terms, which, strict)
-queue = [("unified", asked(pooled, False, CLIP_STEPS, s, tasks)) for s in SEEDS]
-queue += [("one wording", asked(Corpus.of(list(fixed.values())), False, CLIP_STEPS, s, tasks)) for s in SEEDS]
-queue += [(f"specialist, {name}", asked(parts[name], False, share_of[name], s, {name: tasks[name]})) for name in parts for s in SEEDS]
-queue += [("labels alone", asked(labels_alone, False, CLIP_STEPS - share_of["reports"], s, tasks)) for s in FEWER]
-queue += [("soft targets", asked(pooled, True, CLIP_STEPS, s, tasks)) for s in FEWER]
-queue += [("shuffled captions", asked(Corpus(pooled.images, pooled.ways[order_of(s)], pooled.kinds), False, CLIP_STEPS, s, tasks)) for s in FEWER]
-given = run.map(answer, [job for _, job in queue])
-answers = {}
-for (arm, _), a in zip(queue, given, strict=True):
-    answers.setdefault(arm, []).append(a)
+pooled = Corpus.of(list(parts.values()))
+one_wording = Corpus.of(list(fixed.values()))
+labels_alone = Corpus.of([parts[name] for name in sources])
+
+def exam(corpus: Corpus, steps: int, s: int, asked: dict[str, Task] = tasks, **options) -> Exam:
+    return Exam(corpus, steps, CLIP_BATCH, s, terms, asked, strict, **options)
+
+def shuffled(s: int) -> Corpus:
+    """Captions of other images."""
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(s)).to(run.device)
+    return Corpus(pooled.images, pooled.ways[order], pooled.kinds)
+
+jobs = {("unified", s): exam(pooled, CLIP_STEPS, s) for s in SEEDS}
+jobs |= {("one wording", s): exam(one_wording, CLIP_STEPS, s) for s in SEEDS}
+for name, part in parts.items():
+    own = {name: tasks[name]}
+    jobs |= {(f"specialist, {name}", s): exam(part, share_of[name], s, own) for s in SEEDS}
+fewer_steps = CLIP_STEPS - share_of["reports"]
+jobs |= {("labels alone", s): exam(labels_alone, fewer_steps, s) for s in FEWER}
+jobs |= {("soft targets", s): exam(pooled, CLIP_STEPS, s, soft=True) for s in FEWER}
+jobs |= {("shuffled captions", s): exam(shuffled(s), CLIP_STEPS, s) for s in FEWER}
+answers: dict[str, list[Answers]] = {}
+for (arm, _), found in zip(jobs, run.map(answer, list(jobs.values())), strict=True):
+    answers.setdefault(arm, []).append(found)
 
 # %% tags=["hide-output"]
-def named_right(results: list, names, wording: str = "unseen") -> np.ndarray:
-    """(seeds, cases): answers weighted so that the mean is that of the sets' balanced accuracies."""
-    cases = sum(len(tasks[n].images) for n in names)
-    rows = [torch.cat([a.right[n][wording] * cases / (len(names) * len(a.right[n][wording])) for n in names]) for a in results]
+def named_right(arm: str, names: list[str], wording: str = "unseen") -> np.ndarray:
+    """(seeds, cases): weighted so that the mean is that of the sets' balanced accuracies."""
+    rows = []
+    for right in rights[arm]:
+        of_sets = [right[name][wording] for name in names]
+        cases = sum(map(len, of_sets))
+        rows.append(torch.cat([x * cases / (len(names) * len(x)) for x in of_sets]))
     return torch.stack(rows).numpy()
 
-specialists = [Answers(None, {n: answers[f"specialist, {n}"][k].right[n] for n in tasks}, None, None, math.nan) for k in range(len(SEEDS))]
+rights = {arm: [a.right for a in found] for arm, found in answers.items()}
+rights["specialists"] = [
+    {name: rights[f"specialist, {name}"][k][name] for name in tasks} for k in range(len(SEEDS))
+]
+MODELS = [arm for arm in rights if not arm.startswith("specialist,")]
 # %% tags=["hide-input"]
 for arm, results in answers.items():
     run.arm(arm, [a.log for a in results])
-for arm, results in {**{a: r for a, r in answers.items() if "specialist" not in a}, "specialists": specialists}.items():
+for arm in MODELS:
     for name in tasks:
-        run.record(f"unseen words, {name}/{arm}", named_right(results, [name]).mean(1), unit="balanced accuracy", on="test", rtol=0.1)
-    run.record(f"trained words/{arm}", named_right(results, list(sources), "trained").mean(1), unit="balanced accuracy", on="test", rtol=0.1)
-    if arm != "specialists":
-        run.record(f"PneumoniaMNIST by prompts/{arm}", [a.strict for a in results], unit="AUC", on="test", rtol=0.1)
-        run.record(f"modality/{arm}", [a.modality.float().mean() for a in results], unit="accuracy", on="nothing", rtol=0.1)
+        right = named_right(arm, [name]).mean(1)
+        record(f"unseen words, {name}/{arm}", right, "balanced accuracy", rtol=0.1)
+    right = named_right(arm, list(sources), "trained").mean(1)
+    record(f"trained words/{arm}", right, "balanced accuracy", rtol=0.1)
+    if arm in answers:
+        by_prompts = [a.strict for a in answers[arm]]
+        record(f"PneumoniaMNIST by prompts/{arm}", by_prompts, "AUC", rtol=0.1)
+        modality = [a.modality.float().mean() for a in answers[arm]]
+        record(f"modality/{arm}", modality, "accuracy", "nothing", rtol=0.1)
 run.arms_table()
 
 # %% [markdown]
@@ -906,7 +1136,10 @@ def at(arm: str, share: str, n: int | None = None) -> np.ndarray:
 def hits(arm: str, n: int | None = None) -> np.ndarray:
     """Text to image, P@10, (seeds,)."""
     return values(arm, lambda o: o.text_to_image, n)
-by_labels = {share: {arm: np.array([r[share][1] for r, _ in results]) for arm, results in tuned.items()} for share in SHARES}
+by_labels = {
+    share: {arm: np.array([r.auc[share][1] for r in found]) for arm, found in tuned.items()}
+    for share in SHARES
+}
 
 run.claim("convirt-1", ours=at("ConVIRT", "10 %"), baseline=by_labels["100 %"]["from scratch"])
 run.claim("convirt-2", ours=at("ConVIRT", "1 %"), baseline=at("SimCLR", "1 %"))
@@ -929,21 +1162,23 @@ run.claim("convirt-18", ours=values("ConVIRT", lambda o: o.image_to_image), base
 
 everything, labelled_sets, smallest = list(tasks), list(sources), ["breastmnist", "retinamnist"]
 units = {tuple(names): np.arange(sum(len(tasks[n].images) for n in names)) for names in (everything, labelled_sets, smallest, ["reports"])}
-def compare(id: str, ours: list, baseline: list, names: list[str]) -> None:
-    n = min(len(ours), len(baseline))
-    run.claim(id, ours=named_right(ours[:n], names), baseline=named_right(baseline[:n], names), units=units[tuple(names)])
-compare("unimed-clip-1", answers["unified"], answers["one wording"], labelled_sets)
-compare("unimed-clip-2", answers["unified"], specialists, everything)
-compare("unimed-clip-3", answers["unified"], specialists, smallest)
-compare("unimed-clip-4", answers["unified"], answers["specialist, reports"], ["reports"])
-compare("unimed-clip-5", answers["unified"], answers["labels alone"], labelled_sets)
+def compare(id: str, ours: str, baseline: str, names: list[str]) -> None:
+    sides = named_right(ours, names), named_right(baseline, names)
+    n = min(map(len, sides))
+    run.claim(id, ours=sides[0][:n], baseline=sides[1][:n], units=units[tuple(names)])
+
+compare("unimed-clip-1", "unified", "one wording", labelled_sets)
+compare("unimed-clip-2", "unified", "specialists", everything)
+compare("unimed-clip-3", "unified", "specialists", smallest)
+compare("unimed-clip-4", "unified", "specialist, reports", ["reports"])
+compare("unimed-clip-5", "unified", "labels alone", labelled_sets)
 lead = np.array([a.lead.mean() for a in answers["unified"]])
 run.claim("unimed-clip-6", ours=lead, baseline=np.zeros(len(SEEDS)))
 run.claim("unimed-clip-7", ours=[a.modality.float().mean() for a in answers["unified"]], baseline=np.full(len(SEEDS), 0.95))
-compare("unimed-clip-8", answers["soft targets"], answers["unified"], everything)
+compare("unimed-clip-8", "soft targets", "unified", everything)
 run.claim("unimed-clip-9", ours=[a.strict for a in answers["unified"]], baseline=np.full(len(SEEDS), 0.5))
 by_chance = np.mean([1 / len(k) for name, k in KNOWN.items() if name in labelled_sets])
-run.claim("unimed-clip-10", ours=named_right(answers["shuffled captions"], labelled_sets).mean(1), baseline=np.full(few, by_chance))
+run.claim("unimed-clip-10", ours=named_right("shuffled captions", labelled_sets).mean(1), baseline=np.full(few, by_chance))
 run.claims_table()
 
 # %% [markdown]
@@ -993,9 +1228,8 @@ plots.show(
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, len(tasks), figsize=(14, 4), layout="constrained")
-rivals = {**{a: r for a, r in answers.items() if "specialist" not in a}, "specialists": specialists}
 for ax, name in zip(axes, tasks, strict=True):
-    plots.intervals(ax, list(rivals), [named_right(r, [name]).mean(1) for r in rivals.values()])
+    plots.intervals(ax, MODELS, [named_right(arm, [name]).mean(1) for arm in MODELS])
     classes = len(tasks[name].wordings["unseen"])
     ax.axvline(1 / classes, color="0.5", lw=1, ls=":")
     ax.set(title=f"{name} ({single.kind if name == 'reports' else sources[name].kind})", xlabel="balanced accuracy")
@@ -1003,7 +1237,7 @@ for ax in axes[1:]:
     ax.set_yticklabels([])
 plots.show(
     figure, caption="Classification by prompts in unseen words, without a classifier head; dotted: chance. The classes were seen in training, these wordings were not.",
-    alt="Four dot plots, one a data set. " + "; ".join(f"{name}: " + ", ".join(f"{a} {named_right(r, [name]).mean():.2f}" for a, r in rivals.items()) for name in tasks) + ".",
+    alt="Four dot plots, one a data set. " + "; ".join(f"{name}: " + ", ".join(f"{arm} {named_right(arm, [name]).mean():.2f}" for arm in MODELS) for name in tasks) + ".",
 )
 
 # %% [markdown]
@@ -1036,23 +1270,31 @@ plots.show(
 # %% tags=["hide-input"]
 from medbook.explore import explore
 
-model = new_pair(len(words), towers[0][0], SEEDS[0]).to(run.device)
-model.load_state_dict(outcomes["ConVIRT"][0].pair)
-model.eval()
+model = new_pair(len(words), None, SEEDS[0]).to(run.device).eval()
+model.load_state_dict(pretrained["ConVIRT", SEEDS[0]].weights)
 gallery, truth = single.test.images[place[:, 0].flatten()], single.test.labels[place[:, 0].flatten()].cpu()
 seen = F.normalize(predict(nn.Sequential(model.image, model.g_v), gallery), dim=1)
 TYPED = ("Enlarged heart.", "Normal heart size.", "Pleural effusion on the left.", "Pleural effusion on the right.", "No pleural effusion.", "Large pneumothorax.", "A mass in the right lung.", "Normal chest.")
 
+CLOSEST = {}
+for sentence in TYPED:
+    cosine = seen @ embedded(model, words([sentence]))[0]
+    CLOSEST[sentence] = cosine.topk(min(8, len(seen))).indices
+
 def draw(sentence: str):
-    best = (seen @ embedded(model, words([sentence]))[0]).topk(min(8, len(seen))).indices
-    figure = plots.image_grid(gallery[best.to(gallery.device)].cpu(), titles=[GROUPS[k] for k in truth[best]])
+    best = CLOSEST[sentence]
+    shown = gallery[best.to(gallery.device)].cpu()
+    figure = plots.image_grid(shown, titles=[GROUPS[k] for k in truth[best]])
     figure.suptitle(f'"{sentence}"', fontsize=10)
     return figure
 
+def described(sentence: str) -> str:
+    found = ", ".join(GROUPS[k] for k in truth[CLOSEST[sentence]])
+    return f"Eight small phantom X-rays found for the sentence {sentence}: {found}."
+
 explore(
-    draw, TYPED, label="sentence", caption="The eight phantom X-rays closest to a sentence, with what they show.",
-    alt=lambda sentence: f"Eight small phantom X-rays found for the sentence {sentence}: "
-    + ", ".join(GROUPS[k] for k in truth[(seen @ embedded(model, words([sentence]))[0]).topk(min(8, len(seen))).indices]) + ".",
+    draw, TYPED, label="sentence", alt=described,
+    caption="The eight phantom X-rays closest to a sentence, with what they show.",
 )
 
 # %% [markdown]
@@ -1075,8 +1317,8 @@ assert abs(least - m * math.log(m) / N) < 1e-6
 # A class has prompts whose vectors are $(10, 0)$ and $(0, 1)$, another one $(0.7, 0.7)$ twice. An image is $(0.1, 1)$. Which class wins if the vectors are averaged as they are, and which if each is brought to length one before?
 
 # %% tags=["solution"]
-first, second, image = torch.tensor([[10.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.7, 0.7], [0.7, 0.7]]), torch.tensor([0.1, 1.0])
-unit = lambda x: F.normalize(x, dim=-1)
+first, second = torch.tensor([[[10.0, 0.0], [0.0, 1.0]], [[0.7, 0.7], [0.7, 0.7]]])
+image, unit = torch.tensor([0.1, 1.0]), partial(F.normalize, dim=-1)
 plain = [float(unit(c.mean(0)) @ unit(image)) for c in (first, second)]
 scaled = [float(unit(unit(c).mean(0)) @ unit(image)) for c in (first, second)]
 print("as they are:", plain, "unit vectors:", scaled)
@@ -1106,9 +1348,10 @@ assert abs(len(affirming) / sum(map(len, reports)) - expected) < 0.15
 # - The lists of ConVIRT's retrieval test: [yuhaozhang/convirt](https://github.com/yuhaozhang/convirt); UniMed-CLIP's code and data scripts: [mbzuai-oryx/UniMed-CLIP](https://github.com/mbzuai-oryx/UniMed-CLIP) (CC BY-NC).
 # - Replicate the verdicts with your own seeds: `medbook run image_text_pretraining --profile laptop --seed 1 --out replications`.
 # - Replace the ten templates by sentences of a language model of your choice, and test them in the words of another one.
-# - The trained encoders are kept for other chapters, by name: the next time they come from your cache instead of a training.
+# - Another chapter shares these encoders: with `text = chapter.load("image_text_pretraining")` it draws the same patients (`text.patients`) and gives the jobs of `text.reading` and `text.pretraining` to its
+#   own `run.map`. Equal jobs are computed once, and one encoder is one draw: a claim built on it uses three or more seeds, or says "given this encoder".
 
 # %%
-kept = [medbook.pretrained(f"image_text_pretraining/convirt-{N_PAIRS}x{SIZES.steps}-{s}", lambda k=k: outcomes["ConVIRT"][k].weights) for k, s in enumerate(SEEDS)]
+kept = [pretrained["ConVIRT", s].encoder for s in SEEDS]
 print(len(kept), "encoders,", sum(t.numel() for t in kept[0].values()), "numbers each")
 results_file = run.finish()
