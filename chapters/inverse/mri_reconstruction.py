@@ -557,8 +557,8 @@ class Arm:
 def all_arms() -> dict[str, Arm]:
     """The arms by name; the first of each design has the name of the design."""
     operator = partial(by_disco, in_kspace=True)
-    varnet = partial(by_pixels, in_kspace=False)
-    on_images, in_both = partial(by_disco, in_kspace=False), partial(by_pixels, in_kspace=True)
+    on_images = partial(by_disco, in_kspace=False)
+    varnet, in_both = (partial(by_pixels, in_kspace=k) for k in (False, True))
     return {
         "neural operator": Arm("neural operator", operator),
         "VarNet": Arm("VarNet", varnet),

@@ -729,7 +729,7 @@ def solved(job: Solving) -> Tensor:
     return job.method(operator(job.y), job.y, job.setting)
 
 class Way(NamedTuple):
-    """From data to images: a method or a network's input, then a network if there is one."""
+    """From data to images: a method, and a network that goes on from its image."""
 
     first: Callable[[Projector, Tensor], Tensor]
     network: nn.Module | None = None

@@ -328,7 +328,7 @@ class Recipe:
 
     loss: of pair, recipe, h_v and all sentences of each image.  head: a network that it
     needs beside the pair.  joint: sentences can be compared with images afterwards.
-    paired: an image is seen in two views at each step.  text: which of the text side learns,
+    paired: a step sees two views of an image.  text: which of the text side learns,
     "upper" layer, "all" or "none".  whole: reports instead of sentences.  apart: equal
     sentences are no negatives.  shuffled: each image gets the report of another one.
     """
