@@ -269,6 +269,10 @@ class Sources:
         """
         return {name: self._hash(name if "." in name else f"{chapter}.{name}") for name in names}
 
+    def of_package(self, definitions: Mapping[str, str]) -> dict[str, str]:
+        """Those of the package, without those of chapters."""
+        return {n: h for n, h in definitions.items() if n.rpartition(".")[0] in self._names}
+
     def _hash(self, label: str) -> str | None:
         """One hash of all definitions of this label: two modules may have the same last part."""
         where, _, name = label.rpartition(".")

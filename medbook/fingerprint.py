@@ -121,7 +121,11 @@ class Fingerprints:
 
     def definitions(self, labels: Iterable[str]) -> dict[str, str]:
         """Hashes of definitions, the chapter's own by their bare names."""
-        return shorten({label: self._hashes[label] for label in sorted(labels)}, self._chapter)
+        return shorten(self.full(labels), self._chapter)
+
+    def full(self, labels: Iterable[str]) -> dict[str, str]:
+        """Hashes of definitions, those of chapters by `<chapter>.<name>`."""
+        return {label: self._hashes[label] for label in sorted(labels)}
 
     def label(self, function: Callable[..., Any]) -> str:
         """Name of a function as `definitions` has it, whatever it is wrapped in."""

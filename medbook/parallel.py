@@ -1,16 +1,21 @@
 """One function over many seeds: side by side on CPU cores, one after the other on a GPU."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TypeVar
 
 import torch
 
+from medbook.chapter import PREFIX
 from medbook.errors import MedbookError
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
+
+PICKLERS = ("cloudpickle", "joblib.externals.cloudpickle")  # joblib before 1.6 has its own copy
 
 
 def threads() -> int:
@@ -27,32 +32,54 @@ def threads() -> int:
     return cores or 1
 
 
-def parallel_map(
+def side_by_side(
     function: Callable[[Item], Value], items: Sequence[Item], *, jobs: int
-) -> tuple[list[Value], int]:
-    """`[function(item) for item in items]` in worker processes, one CPU thread each.
+) -> Iterator[tuple[int, Value]]:
+    """`function(item)` of each item in worker processes, one CPU thread each.
 
     One thread an item, however many run at once: the numbers do not depend on the machine's cores.
-    Functions defined in a notebook work too.
+    Functions defined in a notebook, or taken from another chapter, work too.
 
     Args:
         function: called with one item; its result is sent back.
         items: one a call.
         jobs: processes; 1 runs in this one.
 
-    Returns:
-        the values in the order of the items, and the largest peak memory of a worker in MiB.
+    Yields:
+        the place of an item and its value, as soon as it is there, in any order.
 
-    >>> parallel_map(abs, [-1, 2], jobs=1)[0]
-    [1, 2]
+    Raises:
+        MedbookError: a worker process was killed.
+
+    >>> sorted(side_by_side(abs, [-1, 2], jobs=1))
+    [(0, 1), (1, 2)]
     """
     if jobs == 1 or len(items) < 2:
-        with one_thread():
-            return [function(item) for item in items], 0
+        for place, item in enumerate(items):
+            yield _numbered(function, place, item)
+        return
     from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    done = Parallel(n_jobs=min(jobs, len(items)))(delayed(_measured)(function, i) for i in items)
-    return [value for value, _ in done], max(peak for _, peak in done)
+    carry_chapters()
+    workers = Parallel(n_jobs=min(jobs, len(items)), return_as="generator_unordered", batch_size=1)
+    calls = (delayed(_numbered)(function, place, item) for place, item in enumerate(items))
+    try:
+        yield from workers(calls)
+    except TerminatedWorkerError:
+        raise MedbookError(
+            "a worker process was killed (out of memory?): close other programs or set "
+            "MEDBOOK_THREADS=1, then run again; what is stored stays"
+        ) from None
+
+
+def carry_chapters() -> None:
+    """Send what `medbook.chapter.load` defined as it is: other processes cannot import it."""
+    for pickler in PICKLERS:
+        with suppress(ImportError):
+            found = import_module(pickler)
+            for name in [name for name in sys.modules if name.startswith(PREFIX)]:
+                found.register_pickle_by_value(sys.modules[name])
 
 
 @contextmanager
@@ -72,12 +99,10 @@ def peak_mib() -> int:
         import resource
     except ImportError:  # Windows
         return 0
-    import sys
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def _measured(function: Callable[[Item], Value], item: Item) -> tuple[Value, int]:
+def _numbered(function: Callable[[Item], Value], place: int, item: Item) -> tuple[int, Value]:
     with one_thread():
-        return function(item), peak_mib()
+        return place, function(item)

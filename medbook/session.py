@@ -18,9 +18,10 @@ from torch import Tensor
 from medbook import data, profiles, results, stats
 from medbook.claims import Claim, chapter_claims, claims_file
 from medbook.errors import MedbookError
-from medbook.parallel import parallel_map, peak_mib, threads
+from medbook.parallel import peak_mib, threads
 from medbook.tables import Table, Verdict
 from medbook.training import TrainingLog
+from medbook.trials import Mapped, Place, compute, forget_why
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -64,6 +65,7 @@ class Session:
     arms: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trials: dict[str, dict[str, Any]] = field(default_factory=dict)
     worker_mib: int = 0
 
     @property
@@ -131,11 +133,39 @@ class Session:
         data.check_overlap([name for name in self.datasets if name not in drawn])
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
-        """`[function(item) for item in items]`, side by side where the machine has room for it."""
+        """`[function(item) for item in items]`, side by side where the machine has room for it.
+
+        Where there is a store of outcomes, what it has is not computed again; see
+        `medbook.trials.compute`.
+
+        Args:
+            function: of a cell tagged `define`; takes its random numbers from the job alone.
+            items: jobs, small frozen dataclasses or NamedTuples.
+
+        Raises:
+            MedbookError: see `medbook.trials.compute`.
+        """
+        run = f"{self.chapter}.{self.profile}" + (f"-seed{self.seed}" if self.seed else "")
+        if not self.trials:
+            forget_why(run)
         jobs = self.scale(smoke=1, laptop=threads(), gpu=1)
-        values, peak = parallel_map(function, items, jobs=jobs)
-        self.worker_mib = max(self.worker_mib, peak * jobs)
-        return values
+        place = Place(self.chapter, self.device.type, jobs, run)
+        mapped = compute(function, items, place)
+        if jobs > 1:
+            peak = max((trial.peak_mib for trial in mapped.trials), default=0)
+            self.worker_mib = max(self.worker_mib, peak * jobs)
+        if mapped.function:
+            self._note(mapped)
+        return [trial.value for trial in mapped.trials]
+
+    def _note(self, mapped: Mapped) -> None:
+        """Enter trials in the results, after those of the same function."""
+        entry = self.trials.setdefault(
+            mapped.function, {"definitions": {}, "keys": [], "seconds": []}
+        )
+        entry["definitions"] |= mapped.definitions
+        entry["keys"] += mapped.keys
+        entry["seconds"] += [trial.seconds for trial in mapped.trials]
 
     def arm(self, name: str, logs: Sequence[TrainingLog], trials: int = 1) -> None:
         """Enter a method arm in the arms table.
@@ -278,8 +308,8 @@ class Session:
                 | {"options": self.options.get(d.name, {})}
                 for d in self.datasets.values()
             ],
-            "arms": self.arms, "metrics": self.metrics, "claims": list(self.claims.values()),
-            "modules": _loaded_modules(),
+            "trials": self.trials, "arms": self.arms, "metrics": self.metrics,
+            "claims": list(self.claims.values()), "modules": _loaded_modules(),
         }  # fmt: skip
 
 

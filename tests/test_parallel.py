@@ -1,12 +1,13 @@
 """One function over many items: order, numbers and thread settings stay the same."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 
-from medbook.parallel import one_thread, parallel_map, peak_mib, threads
+from medbook.parallel import one_thread, peak_mib, side_by_side, threads
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +16,12 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+def parallel_map(function: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> list[Any]:
+    """The values in the order of the items."""
+    values = dict(side_by_side(function, items, jobs=jobs))
+    return [values[k] for k in range(len(items))]
 
 
 def train(seed: int) -> list[float]:
@@ -28,28 +35,25 @@ def train(seed: int) -> list[float]:
 
 def test_order_and_numbers_do_not_depend_on_jobs() -> None:
     seeds = [5, 1, 4]
-    alone, none = parallel_map(train, seeds, jobs=1)
-    together, peak = parallel_map(train, seeds, jobs=2)
+    alone, together = parallel_map(train, seeds, jobs=1), parallel_map(train, seeds, jobs=2)
     assert together == alone
-    assert alone[0] == parallel_map(train, [5], jobs=2)[0][0]
+    assert alone[0] == parallel_map(train, [5], jobs=2)[0]
     assert len({tuple(values) for values in alone}) == 3
-    assert none == 0
-    assert peak > 10, "a worker with torch takes more than 10 MiB"
 
 
 def test_closures_and_functions_of_a_notebook_work_in_processes() -> None:
     scope: dict = {"__name__": "__main__"}  # as a notebook defines its functions
     exec("import os\noffset = 10\ndef shifted(x):\n    return x + offset, os.getpid()", scope)
-    values, _ = parallel_map(scope["shifted"], [1, 2, 3], jobs=2)
+    values = parallel_map(scope["shifted"], [1, 2, 3], jobs=2)
     assert [value for value, _ in values] == [11, 12, 13]
     assert os.getpid() not in {process for _, process in values}
     factor = 3
-    assert parallel_map(lambda x: factor * x, [1, 2], jobs=2)[0] == [3, 6]
+    assert parallel_map(lambda x: factor * x, [1, 2], jobs=2) == [3, 6]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_each_item_gets_one_thread_and_the_caller_gets_his_back(jobs: int) -> None:
-    assert parallel_map(lambda _: torch.get_num_threads(), [0, 1], jobs=jobs)[0] == [1, 1]
+    assert parallel_map(lambda _: torch.get_num_threads(), [0, 1], jobs=jobs) == [1, 1]
     assert torch.get_num_threads() == 2
 
 
@@ -65,7 +69,7 @@ def test_an_error_of_an_item_reaches_the_caller(jobs: int) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_nothing_to_do(jobs: int) -> None:
-    assert parallel_map(abs, [], jobs=jobs) == ([], 0)
+    assert parallel_map(abs, [], jobs=jobs) == []
 
 
 def test_one_thread_is_restored_after_an_error() -> None:

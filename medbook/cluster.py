@@ -1,0 +1,155 @@
+"""Trials on a Dask cluster: any machines whose workers have the same medbook."""
+
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import uuid4
+
+from medbook.closures import Sources
+from medbook.errors import MedbookError
+from medbook.parallel import carry_chapters, one_thread
+
+if TYPE_CHECKING:
+    import distributed
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+CONNECT_SECONDS = 10
+AHEAD = 2  # trials a thread of the cluster that are sent before one has ended
+GPU = {"GPU": 1}  # the resource that a worker with a free GPU offers
+ONE_AT_A_TIME = threading.Lock()  # of a worker process: its trials share global random state
+
+
+def side_by_side(
+    function: Callable[[Item], Value],
+    items: Sequence[Item],
+    address: str,
+    *,
+    gpu: bool = False,
+    needed: Mapping[str, str] | None = None,
+) -> Iterator[tuple[int, Value]]:
+    """`function(item)` of each item on the workers of a cluster, as `medbook.parallel` does here.
+
+    An item whose worker dies is given to another one; a value is fetched as soon as it is there and
+    then forgotten by the cluster, so that no later death costs it. A worker process computes one
+    item at a time; start workers with one thread each.
+
+    Args:
+        function: called with one item; its result is sent back.
+        items: one a call.
+        address: of the scheduler, `tcp://host:8786`.
+        gpu: an item waits for a worker that offers the resource GPU.
+        needed: definitions of medbook, with their hashes, that must be the same on the workers.
+
+    Yields:
+        the place of an item and its value, as soon as it is there.
+
+    Raises:
+        MedbookError: there is no scheduler, versions differ, or workers died time after time.
+    """
+    import distributed
+
+    carry_chapters()
+    with _connected(address) as client:
+        run, waiting = uuid4().hex, iter(enumerate(items))
+        must = tuple((needed or {}).items())
+        running: dict[distributed.Future, int] = {}
+        done = distributed.as_completed([])
+
+        def send() -> None:
+            for place, item in waiting:
+                future = client.submit(
+                    _alone, function, item, must, key=f"trial-{run}-{place}", pure=False,
+                    resources=GPU if gpu else None,
+                )  # fmt: skip
+                running[future] = place
+                done.add(future)
+                if len(running) >= AHEAD * max(1, sum(client.nthreads().values())):
+                    return
+
+        send()
+        while running:
+            future = next(done)
+            place = running.pop(future)
+            value = _value(future)
+            future.release()
+            send()
+            yield place, value
+
+
+def _alone(
+    function: Callable[[Item], Value], item: Item, needed: tuple[tuple[str, str], ...]
+) -> Value:
+    """Runs on a worker."""
+    _check_same_medbook(needed)
+    with ONE_AT_A_TIME, one_thread():
+        return function(item)
+
+
+@lru_cache(maxsize=16)
+def _check_same_medbook(needed: tuple[tuple[str, str], ...]) -> None:
+    here = Sources(lambda _: []).current("", [name for name, _ in needed])
+    if other := [name for name, hashed in needed if here[name] != hashed]:
+        raise MedbookError(
+            f"medbook on the worker is not that of the run ({', '.join(other[:3])} differ): "
+            "use the same version everywhere"
+        )
+
+
+def _value(future: "distributed.Future") -> Any:
+    import distributed
+
+    try:
+        return future.result()
+    except MedbookError:
+        raise
+    except distributed.KilledWorker as error:
+        raise MedbookError(
+            f"{error.allowed_failures + 1} workers died while they ran a trial, the last one at "
+            f"{error.last_worker.address} (out of memory?)"
+        ) from None
+    except distributed.CancelledError:
+        raise MedbookError("the cluster gave a trial up: was its scheduler stopped?") from None
+    except ImportError as error:
+        raise MedbookError(
+            f"on the worker: {error}: is the same medbook installed there?"
+        ) from None
+
+
+@contextmanager
+def _connected(address: str) -> Iterator["distributed.Client"]:
+    import distributed
+    from distributed.versions import VersionMismatchWarning
+
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # else tracebacks
+    warnings.filterwarnings("ignore", "Sending large graph")  # jobs carry their images
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)  # told below, in one line
+            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise MedbookError(
+            f"no Dask scheduler answers at {address} ({type(error).__name__}): "
+            "start one with `dask scheduler` and give its address, tcp://host:8786"
+        ) from None
+    with client:
+        _check_versions(client)
+        yield client
+
+
+def _check_versions(client: "distributed.Client") -> None:
+    """Processes with different versions of distributed may misunderstand each other."""
+    import distributed
+
+    found = cast(dict[str, Any], client.get_versions())
+    for who, versions in {"scheduler": found["scheduler"], **found["workers"]}.items():
+        if (other := versions["packages"]["distributed"]) != distributed.__version__:
+            raise MedbookError(
+                f"{who} runs distributed {other}, this process {distributed.__version__}: "
+                "install the same version everywhere (ci/lock.txt)"
+            )
