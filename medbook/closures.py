@@ -252,6 +252,7 @@ class Sources:
                 continue
             target = self.resolve(module, reference)
             if isinstance(target, str):
+                _refuse_global_random(target, module)
                 meant.append((_written(reference), target))
                 continue
             target = [(m, n) for m, n in target if (m.name, n) != LOADER]
@@ -362,6 +363,15 @@ def _ours(sources: Sources, module: Module, name: str) -> list[Definition]:
     if isinstance(target, str):
         raise MedbookError(f"{name!r} of {module.label} is no definition of the book ({target})")
     return target
+
+
+def _refuse_global_random(name: str, module: Module) -> None:
+    """The state behind `random.random` cannot be watched: other threads of a kernel use it, too."""
+    if name.split(".")[0] == "random" and name.split(".")[1:] != ["Random"]:
+        raise MedbookError(
+            f"{module.label} reads {name}, which draws from global random state: "
+            "draw from random.Random(seed), or from a generator seeded with the job's seed"
+        )
 
 
 def parsed(text: str, name: str) -> list[ast.stmt]:

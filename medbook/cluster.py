@@ -20,7 +20,6 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 CONNECT_SECONDS = 10
-AHEAD = 2  # trials a thread of the cluster that are sent before one has ended
 GPU = {"GPU": 1}  # the resource that a worker with a free GPU offers
 ONE_AT_A_TIME = threading.Lock()  # of a worker process: its trials share global random state
 
@@ -52,6 +51,7 @@ def side_by_side(
     Raises:
         MedbookError: there is no scheduler, versions differ, or workers died time after time.
     """
+    import cloudpickle
     import distributed
 
     carry_chapters()
@@ -59,36 +59,37 @@ def side_by_side(
         run, waiting = uuid4().hex, iter(enumerate(items))
         must = tuple((needed or {}).items())
         running: dict[distributed.Future, int] = {}
-        done = distributed.as_completed([])
+        done = distributed.as_completed([], loop=client.loop)
 
         def send() -> None:
             for place, item in waiting:
                 future = client.submit(
-                    _alone, function, item, must, key=f"trial-{run}-{place}", pure=False,
-                    resources=GPU if gpu else None,
+                    _alone, cloudpickle.dumps((function, item)), must,
+                    key=f"trial-{run}-{place}", pure=False, resources=GPU if gpu else None,
                 )  # fmt: skip
                 running[future] = place
                 done.add(future)
-                if len(running) >= AHEAD * max(1, sum(client.nthreads().values())):
-                    return
+                if len(running) >= sum(client.nthreads().values()):
+                    return  # none waits behind a long one while another worker is free
 
         send()
         while running:
             future = next(done)
             place = running.pop(future)
-            value = _value(future)
+            value = cloudpickle.loads(_value(future))
             future.release()
             send()
             yield place, value
 
 
-def _alone(
-    function: Callable[[Item], Value], item: Item, needed: tuple[tuple[str, str], ...]
-) -> Value:
-    """Runs on a worker."""
+def _alone(call: bytes, needed: tuple[tuple[str, str], ...]) -> bytes:
+    """Runs on a worker; pickled here, as Dask would send what a chapter defines by its name."""
+    import cloudpickle
+
     _check_same_medbook(needed)
+    function, item = cloudpickle.loads(call)
     with ONE_AT_A_TIME, one_thread():
-        return function(item)
+        return cast(bytes, cloudpickle.dumps(function(item)))
 
 
 @lru_cache(maxsize=16)

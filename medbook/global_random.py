@@ -1,6 +1,5 @@
 """Global random state: a trial must not depend on it, nor move it."""
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +16,8 @@ def untouched() -> Iterator[None]:
 
     They are fixed, so that numbers drawn inside `torch.random.fork_rng`, which leaves no trace, are
     the same in every process. The states of before are put back. Those of a GPU are fixed, too,
-    but not compared, as `torch.manual_seed` inside `fork_rng(devices=[])` moves them.
+    but not compared, as `torch.manual_seed` inside `fork_rng(devices=[])` moves them. Module
+    `random` is left alone: other threads of a kernel draw from it (see `medbook.closures`).
 
     Raises:
         MedbookError: the block drew from a global state or seeded one and left it so.
@@ -27,7 +27,6 @@ def untouched() -> Iterator[None]:
     """
     before = _states()
     torch.manual_seed(0)
-    random.seed(0)
     np.random.seed(0)  # noqa: NPY002 (the global state is what this is about)
     fixed = _states()
     try:
@@ -36,7 +35,6 @@ def untouched() -> Iterator[None]:
     finally:
         torch.set_rng_state(before["torch"])
         np.random.set_state(before["numpy"])  # noqa: NPY002
-        random.setstate(before["random"])
     moved = [name for name in fixed if not _equal(fixed[name], after[name])]
     if moved:
         raise MedbookError(
@@ -49,7 +47,6 @@ def _states() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),  # noqa: NPY002
-        "random": random.getstate(),
     }
 
 

@@ -20,7 +20,7 @@ from medbook.session import Session
 
 ONE = '''
 # %% tags=["define"]
-import os, random, signal, time
+import os, signal, time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -94,7 +94,7 @@ def odd(job):
     noted(job)
     draws = {
         "torch": lambda: torch.rand(1), "numpy": lambda: np.random.rand(),
-        "random": lambda: random.random(), "seeded": lambda: torch.manual_seed(3),
+        "seeded": lambda: torch.manual_seed(3),
         "own": lambda: torch.rand(1, generator=torch.Generator().manual_seed(1)),
     }
     if job in draws:
@@ -454,7 +454,7 @@ def test_two_runs_at_once_are_fine(world: World, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- random numbers
 
 
-@pytest.mark.parametrize("job", ["torch", "numpy", "random", "seeded"])
+@pytest.mark.parametrize("job", ["torch", "numpy", "seeded"])
 @pytest.mark.parametrize("with_store", [True, False])
 def test_a_trial_that_moves_global_random_state_is_an_error(
     world: World, monkeypatch: pytest.MonkeyPatch, job: str, with_store: bool
@@ -469,6 +469,15 @@ def test_a_trial_that_moves_global_random_state_is_an_error(
     after = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
     assert torch.equal(before[0], after[0])
     assert before[1] == after[1]
+
+
+def test_module_random_is_refused_but_for_generators_of_ones_own(world: World) -> None:
+    world.edit("import os, signal, time", "import os, random, signal, time")
+    world.edit("return x * STEPS", "return x * random.Random(3).random()")
+    world.map()
+    world.edit("random.Random(3)", "random")
+    with pytest.raises(MedbookError, match=r"one reads random\.random, which draws from global"):
+        world.map()
 
 
 def test_numbers_of_generators_and_inside_a_fork_are_fine(world: World) -> None:
