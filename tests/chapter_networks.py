@@ -1,17 +1,21 @@
 """Every network that the chapters train, with its loss, at the sizes of a profile."""
 
 import ast
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medbook import chapter, profiles, text
+from medbook.physics.sparse import SparseOperator
 
 SIDE = 28  # of MedMNIST
 VOCABULARY, CLASSES = 90, 6
@@ -207,3 +211,41 @@ def image_text_pretraining(book: ModuleType, profile: str) -> dict[str, Build]:
     }  # fmt: skip
     found: dict[str, Build] = {arm: partial(pair, recipe) for arm, recipe in recipes.items()}
     return found | {"UniMed-CLIP": clip, "fine-tuned": fine_tuned}
+
+
+# ---------------------------------------------------------------- on a device without numbers
+
+META = torch.device("meta")
+
+
+def there(trained: Trained) -> Trained:
+    """Weights and data on `meta`; counters stay, as there is no number to read."""
+    for module in trained.network.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, x in tensors.items():
+                if x is not None and x.is_floating_point():
+                    moved = x.detach().to(META)
+                    tensors[name] = nn.Parameter(moved) if x.requires_grad else moved
+    return trained._replace(images=trained.images.to(META), labels=trained.labels.to(META))
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """What looks at numbers, or is unknown to `meta`, replaced by something of the same shape."""
+
+    def product(
+        self: SparseOperator, x: Tensor, given: tuple[int, ...], wanted: tuple[int, ...], **_: bool
+    ) -> Tensor:
+        total = x.float().reshape(-1, math.prod(given)).sum(1, keepdim=True)
+        rows = total + torch.zeros(math.prod(wanted), device=x.device)
+        return rows.reshape(*x.shape[: x.ndim - len(given)], *wanted)
+
+    ct, pairs = BOOKS["sparse_view_ct"], BOOKS["image_text_pretraining"]
+    with (
+        patch.object(SparseOperator, "_apply", product),
+        patch.object(torch, "autocast", lambda *_, **__: nullcontext()),
+        patch.object(nn.modules.transformer, "_detect_is_causal_mask", lambda *_: False),
+        patch.object(ct, "band", lambda z: F.normalize(z.flatten(1), dim=1)),
+        patch.object(pairs, "one_of", lambda ways: ways[:, 0].long()),
+    ):
+        yield

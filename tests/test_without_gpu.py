@@ -1,33 +1,12 @@
 """What can be known of a run on a GPU without one: devices and precision."""
 
-import math
-from contextlib import nullcontext
-
 import pytest
 import torch
-from chapter_networks import BOOKS, Trained, networks
+from chapter_networks import META, Trained, networks, shapes_alone, there
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medbook.physics.sparse import SparseOperator
-
-# What is made without a device lies on the CPU: it cannot meet a tensor on `meta`, nor on a GPU.
-META = torch.device("meta")
 LARGE, SMALL = networks("gpu"), networks("smoke")
-
-
-def there(trained: Trained) -> Trained:
-    """Weights and data on `meta`; counters stay, as there is no number to read."""
-    for module in trained.network.modules():
-        for tensors in (module._parameters, module._buffers):
-            for name, x in tensors.items():
-                if x is not None and x.is_floating_point():
-                    tensors[name] = x.to(META) if x.is_leaf and not x.requires_grad else _weight(x)
-    return trained._replace(images=trained.images.to(META), labels=trained.labels.to(META))
-
-
-def _weight(x: Tensor) -> nn.Parameter:
-    return nn.Parameter(x.detach().to(META))
 
 
 def twice(trained: Trained) -> list[Tensor]:
@@ -39,28 +18,13 @@ def twice(trained: Trained) -> list[Tensor]:
     return losses
 
 
-@pytest.fixture
-def shapes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What looks at numbers, or is unknown to `meta`, replaced by something of the same shape."""
-
-    def product(
-        self: SparseOperator, x: Tensor, given: tuple[int, ...], wanted: tuple[int, ...], **_: bool
-    ) -> Tensor:
-        matrix = torch.zeros(math.prod(given), math.prod(wanted), device=x.device)
-        rows = x.reshape(-1, len(matrix)).float()
-        return (rows @ matrix).reshape(*x.shape[: x.ndim - len(given)], *wanted)
-
-    monkeypatch.setattr(SparseOperator, "_apply", product)
-    monkeypatch.setattr(nn.modules.transformer, "_detect_is_causal_mask", lambda *_: False)
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(BOOKS["sparse_view_ct"], "band", lambda z: F.normalize(z.flatten(1), dim=1))
-    monkeypatch.setattr(BOOKS["image_text_pretraining"], "one_of", lambda ways: ways[:, 0].long())
+# What is made without a device lies on the CPU: it cannot meet a tensor on `meta`, nor on a GPU.
 
 
 @pytest.mark.parametrize("name", LARGE)
-@pytest.mark.usefixtures("shapes_alone")
 def test_every_network_and_loss_stays_on_its_device_at_gpu_sizes(name: str) -> None:
-    losses = twice(trained := there(LARGE[name](2)))
+    with shapes_alone():
+        losses = twice(trained := there(LARGE[name](2)))
     assert {loss.device for loss in losses} == {META}
     gradients = [p.grad for p in trained.network.parameters() if p.grad is not None]
     assert gradients and {g.device for g in gradients} == {META}

@@ -551,8 +551,8 @@ def trial(job: Job) -> Outcome:
 
 # %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
-FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]
-STEPS, TICKS = run.scale(smoke=4, laptop=400, gpu=4000), run.scale(smoke=2, laptop=20, gpu=40)
+FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=3)]
+STEPS, TICKS = run.scale(smoke=4, laptop=400, gpu=400), run.scale(smoke=2, laptop=20, gpu=20)
 BUILD = {
     "ResNet": partial(resnet, width=run.scale(smoke=16, laptop=16, gpu=64)),
     "ViT": partial(

@@ -728,9 +728,9 @@ SEEDS = run.seeds(run.scale(smoke=1, laptop=3, gpu=5))
 SIZES = run.scale(
     smoke=Sizes(steps=4, batch=8, widths=(8, 8), n=12, nfe=(2, 4, 10), tolerance=1e-1),
     laptop=Sizes(steps=1300, batch=32, widths=(32, 64, 64), n=240, nfe=(5, 20, 100), tolerance=1e-3),
-    gpu=Sizes(steps=2000, batch=128, widths=(64, 128, 128), n=600, nfe=(5, 20, 100), tolerance=1e-3),
+    gpu=Sizes(steps=1300, batch=128, widths=(64, 128, 128), n=600, nfe=(5, 20, 100), tolerance=1e-3),
 )
-exam = Exam(atlas.train, atlas.val, run.scale(smoke=10, laptop=800, gpu=3000), SEEDS[0])
+exam = Exam(atlas.train, atlas.val, run.scale(smoke=10, laptop=800, gpu=800), SEEDS[0])
 (judge,) = run.map(train_judge, [exam])
 run.arm("judge", [judge.log])
 run.record("judge, kinds named right", judge.right, on="validation")

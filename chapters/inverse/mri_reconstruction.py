@@ -96,7 +96,7 @@ def fine(magnitude: torch.Tensor) -> torch.Tensor:
     """A complex image of what is not empty of stored slices."""
     return middle(magnitude, phase.shape[-1]) / brain.value_range[1] * phase
 
-N_TRAIN, N_ASKED, N_TEST = run.scale(smoke=(10, 2, 3), laptop=(600, 16, 24), gpu=(2000, 32, 80))
+N_TRAIN, N_ASKED, N_TEST = run.scale(smoke=(10, 2, 3), laptop=(600, 16, 24), gpu=(1200, 32, 80))
 train_heads, asked_heads, test_heads = (
     brain_like(n, cpu(s)).to(run.device)
     for n, s in zip((N_TRAIN, N_ASKED, N_TEST), base[1:4], strict=True)
@@ -727,9 +727,9 @@ for R in RATES_OF:
 
 # %%
 how = ZeroShot(
-    width=run.scale(smoke=4, laptop=32, gpu=64), depth=run.scale(smoke=1, laptop=3, gpu=6),
-    blocks=run.scale(smoke=1, laptop=3, gpu=5), steps=run.scale(smoke=4, laptop=250, gpu=600),
-    every=run.scale(smoke=2, laptop=10, gpu=20),
+    width=run.scale(smoke=4, laptop=32, gpu=64), depth=run.scale(smoke=1, laptop=3, gpu=3),
+    blocks=run.scale(smoke=1, laptop=3, gpu=3), steps=run.scale(smoke=4, laptop=250, gpu=250),
+    every=run.scale(smoke=2, laptop=10, gpu=10),
 )
 WAYS = {
     "ZS-SSL": {}, "ZS-SSL, one split": {"pairs": 1},
@@ -757,7 +757,7 @@ print("ZS-SSL:", ", ".join(f"{lr:g}: {q:.3f}" for lr, q in of_rate.items()), "; 
 
 # %% tags=["hide-output"]
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
-FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]
+FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=3)]
 ladder: dict[tuple[str, float], list[Tensor]] = {}  # arm and R: seeds
 rungs: dict[tuple[str, float, int], Rung] = {}
 jobs = {}
@@ -793,7 +793,7 @@ free = real_mask.cpu() & ~block(even, stored.calibration, stored.calibration)
 hidden, given = set_aside(free, 0.1, cpu(base[7]))
 given = real_mask.cpu() & ~hidden
 real_how = replace(
-    how, steps=run.scale(smoke=2, laptop=60, gpu=600), every=run.scale(smoke=1, laptop=10, gpu=20)
+    how, steps=run.scale(smoke=2, laptop=60, gpu=60), every=run.scale(smoke=1, laptop=10, gpu=10)
 )
 there = given.to(run.device)
 real_scan = Sampled(torch.where(there, real_y, 0), there, real_S)
@@ -815,8 +815,8 @@ for arm, found in zs.items():
 ARMS = all_arms()
 ACCELERATIONS = (4, 6)
 WIDTH, NETS = run.scale(smoke=2, laptop=8, gpu=24), 3
-STEPS = run.scale(smoke=2, laptop=1000, gpu=4000)
-SHORT = run.scale(smoke=1, laptop=300, gpu=800)
+STEPS = run.scale(smoke=2, laptop=1000, gpu=1000)
+SHORT = run.scale(smoke=1, laptop=300, gpu=300)
 LEARNING_RATES = run.scale(
     smoke=(1e-3,), laptop=(3e-3, 1e-2, 3e-2, 1e-1), gpu=(3e-3, 1e-2, 3e-2, 1e-1)
 )
@@ -907,7 +907,7 @@ for arm, done in logs.items():
 # And the radial scans, with the definitions of the chapter on CT.
 
 # %% tags=["hide-output"]
-N_RADIAL, RADIAL_STEPS = run.scale(smoke=(4, 2), laptop=(240, 240), gpu=(1000, 3000))
+N_RADIAL, RADIAL_STEPS = run.scale(smoke=(4, 2), laptop=(240, 240), gpu=(480, 240))
 
 class Sinograms(NamedTuple):
     """Magnitude images, their sinograms of few spokes, and FBP images of these."""

@@ -153,7 +153,7 @@ from medbook import plots
 plots.style()
 SIZE = run.scale(smoke=32, laptop=64, gpu=128)
 FINE = run.scale(smoke=128, laptop=256, gpu=256)
-N_TRAIN, N_TEST = run.scale(smoke=12, laptop=800, gpu=4000), run.scale(smoke=8, laptop=64, gpu=64)
+N_TRAIN, N_TEST = run.scale(smoke=12, laptop=800, gpu=1600), run.scale(smoke=8, laptop=64, gpu=64)
 DOSE = 1e5  # photons on a bin, without a patient
 base = run.seeds(5)
 
@@ -832,11 +832,11 @@ SIZES = Sizes(
     small=run.scale(smoke=4, laptop=32, gpu=32),
     latent=run.scale(smoke=4, laptop=16, gpu=32),
     blocks=run.scale(smoke=(1, 1), laptop=(3, 1), gpu=(5, 2)),
-    queue=run.scale(smoke=4, laptop=64, gpu=300),
-    steps=run.scale(smoke=2, laptop=360, gpu=4000),
+    queue=run.scale(smoke=4, laptop=64, gpu=64),
+    steps=run.scale(smoke=2, laptop=360, gpu=360),
     batch=run.scale(smoke=2, laptop=8, gpu=16),
 )
-SHORT = replace(SIZES, steps=run.scale(smoke=1, laptop=150, gpu=1000))
+SHORT = replace(SIZES, steps=run.scale(smoke=1, laptop=150, gpu=150))
 RATES = run.scale(smoke=(1e-3,), laptop=(1e-3, 3e-3, 1e-2), gpu=(1e-3, 3e-3, 1e-2))
 DESIGNS = tuple(dict.fromkeys(arm.design for arm in ARMS.values()))
 TWICE = run.seeds(7)[5:]  # a rate is as good as the worse of two: one seed may be lucky
@@ -858,7 +858,7 @@ for design in DESIGNS:
 
 # %% tags=["hide-output"]
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
-FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]
+FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=3)]
 FIVE = (  # the others have three seeds
     "U-Net on FBP", "RISING", "primal-dual", "PD-UNet", "plain convolutions", "FFC",
     "GloReDi", "GloReDi, same-view teacher",

@@ -105,9 +105,9 @@ def patients(run, n: int, first: int, batch: int, only: str | None = None) -> Ex
 
 # %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
-FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]
-N_PAIRS = run.scale(smoke=40, laptop=5000, gpu=20000)
-N_LABELLED = run.scale(smoke=40, laptop=3000, gpu=10000)
+FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=3)]
+N_PAIRS = run.scale(smoke=40, laptop=5000, gpu=10000)
+N_LABELLED = run.scale(smoke=40, laptop=3000, gpu=5000)
 N_VAL, N_TEST = run.scale(smoke=20, laptop=500, gpu=1000), run.scale(smoke=24, laptop=500, gpu=1000)
 EACH = run.scale(smoke=2, laptop=50, gpu=50)  # images a group in the retrieval set
 BATCH = run.scale(smoke=20, laptop=20, gpu=250)  # patients a job
@@ -885,8 +885,8 @@ def modality_lead(clip: Clip, words: Words, task: Task, v: Tensor, own: Tensor) 
 # %%
 TRIALS = {"ConVIRT": 6, "SimCLR": 3, "matching": 2, "captions": 2} | dict.fromkeys(("from scratch", "ConVIRT, fine-tuned"), 2)
 SIZES = Sizes(
-    steps=run.scale(smoke=2, laptop=800, gpu=3000), batch=run.scale(smoke=16, laptop=64, gpu=128),
-    reading=run.scale(smoke=2, laptop=400, gpu=1000),
+    steps=run.scale(smoke=2, laptop=800, gpu=600), batch=run.scale(smoke=16, laptop=64, gpu=128),
+    reading=run.scale(smoke=2, laptop=400, gpu=400),
 )
 SOME = {"1 %": 10, "10 %": 5, "100 %": 1}
 DRAWS = run.scale(smoke=dict.fromkeys(SHARES, 1), laptop=SOME, gpu=SOME)  # of the labels
@@ -965,7 +965,7 @@ found = dict(zip(plan, run.map(tested, [test_of(*what) for what in plan]), stric
 outcomes = {arm: [scores for (a, _), scores in found.items() if a == arm] for arm in ARMS}
 
 steps = run.scale(
-    smoke=dict.fromkeys(SHARES, 2), laptop=TUNING, gpu={k: 3 * v for k, v in TUNING.items()}
+    smoke=dict.fromkeys(SHARES, 2), laptop=TUNING, gpu=TUNING
 )
 jobs = {}
 for s in SEEDS:
@@ -1029,8 +1029,8 @@ plots.show(
 print("The label", sources["mednist"].classes[4], "as captions:", *captions(KNOWN["mednist"][4]), sep="\n  ")
 
 # %% tags=["hide-output"]
-N_REPORTS, N_MEDNIST = run.scale(smoke=40, laptop=2000, gpu=8000), run.scale(smoke=60, laptop=3000, gpu=6000)
-CLIP_STEPS, CLIP_BATCH = run.scale(smoke=2, laptop=400, gpu=3000), run.scale(smoke=16, laptop=128, gpu=256)
+N_REPORTS, N_MEDNIST = run.scale(smoke=40, laptop=2000, gpu=4000), run.scale(smoke=60, laptop=3000, gpu=6000)
+CLIP_STEPS, CLIP_BATCH = run.scale(smoke=2, laptop=400, gpu=400), run.scale(smoke=16, laptop=128, gpu=256)
 chosen = {name: d.train.balanced(N_MEDNIST, run.seeds(1)[0]) if name == "mednist" else d.train for name, d in sources.items()}
 if run.profile == "smoke":
     chosen = {name: Split(s.images[:60], s.labels[:60]) for name, s in chosen.items()}
