@@ -1101,7 +1101,7 @@ for arm in SHOWN:
     rows.append([arm, *errors, f"{structure(arm).mean():.2f}", ms])
 trained = {arm: np.mean([c.log.seconds for row in zs[arm] for c in row]) for arm in zs}
 rows += [[arm, *(f"{picked(arm).mean():.3f}" if R == HIGH else "" for R in RATES_OF), "", f"{1000 * trained[arm]:.0f} (training)"] for arm in zs]
-Table(["method", *(f"R = {R}" for R in RATES_OF), "error follows edges (R = 4)", "ms a slice"], rows, f"Error of the complex image, {brain.n} brain slices ({brain.kind}), {COILS} simulated coils, equispaced lines; means over slices and seeds. Times: this machine.")
+Table(["method", *(f"R = {R}" for R in RATES_OF), "error follows edges (R = 4)", "ms a slice"], rows, f"Error of the complex image, {brain.n} brain slices ({brain.kind}), {COILS} simulated coils, equispaced lines; means over slices and seeds. Times: this machine, one thread.")
 
 # %% tags=["hide-input"]
 def byte(x: Tensor) -> np.ndarray:

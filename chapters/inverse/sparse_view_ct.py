@@ -1069,7 +1069,7 @@ Table(
     rows,
     "Means over seeds and slices; PSNR in dB, of the wide window where no other is named. "
     f"Patient: {len(truth)} slices ({patient.kind}); drawings: {N_TEST}. "
-    "Residual: |Kx - y| / |y| on the patient. Times: this machine, in batches of 8.",
+    "Residual: |Kx - y| / |y| on the patient. Times: this machine, one thread, in batches of 8.",
 )
 
 # %% [markdown]
