@@ -60,7 +60,7 @@ class Session:
     profile: str
     seed: int
     started: float = field(default_factory=time.perf_counter)
-    datasets: dict[str, data.Dataset | data.ImageSet | data.KSpace] = field(default_factory=dict)
+    datasets: dict[str, data.Record] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     arms: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -82,25 +82,14 @@ class Session:
         sequences = (np.random.SeedSequence([self.seed, k]) for k in range(n))
         return [int(s.generate_state(1)[0]) for s in sequences]
 
-    def load(self, name: str, size: int = 28, **options: Any) -> data.Dataset:
+    def load(self, name: str, size: int | None = None, **options: Any) -> data.Record:
         """`medbook.data.load`, noted in the results; smoke takes the twin, equal everywhere."""
-        dataset = data.load(name, size, str(self.device), self._source, **options)
-        self._use(dataset, size=size, **options)
-        return dataset
+        size = min(data.info(name).files) if size is None else size
+        record = data.load(name, size, str(self.device), self._source, **options)
+        self._use(record, size=size, **options)
+        return record
 
-    def images(self, name: str, size: int = 256, **options: Any) -> data.ImageSet:
-        """`medbook.data.images`, noted in the results; smoke takes the twin, equal everywhere."""
-        image_set = data.images(name, size, str(self.device), self._source, **options)
-        self._use(image_set, size=size, **options)
-        return image_set
-
-    def kspace(self, name: str) -> data.KSpace:
-        """`medbook.data.kspace`, noted in the results; smoke takes the twin, equal everywhere."""
-        measured = data.kspace(name, device=str(self.device), source=self._source)
-        self._use(measured)
-        return measured
-
-    def phantom(self, name: str, images: Tensor, *, value_unit: str, unit: str) -> data.ImageSet:
+    def phantom(self, name: str, images: Tensor, *, value_unit: str, unit: str) -> data.Record:
         """Generated images with exact truth, noted in the results as a phantom.
 
         Args:
@@ -116,7 +105,7 @@ class Session:
     def labelled_phantom(
         self, name: str, train: data.Split, val: data.Split, test: data.Split, *,
         classes: Sequence[str], unit: str,
-    ) -> data.Dataset:  # fmt: skip
+    ) -> data.Record:  # fmt: skip
         """`medbook.data.labelled_phantom`, noted in the results."""
         dataset = data.labelled_phantom(name, train, val, test, classes=classes, unit=unit)
         self.datasets[name] = dataset
@@ -126,7 +115,7 @@ class Session:
     def _source(self) -> Literal["twin", "auto"]:
         return "twin" if self.profile == "smoke" else "auto"
 
-    def _use(self, dataset: data.Dataset | data.ImageSet | data.KSpace, **options: Any) -> None:
+    def _use(self, dataset: data.Record, **options: Any) -> None:
         self.datasets[dataset.name] = dataset
         self.options[dataset.name] = options
         drawn = [d.name for d in self.datasets.values() if d.kind == "phantom"]

@@ -1,19 +1,19 @@
 """The data cards: every set, its licence, what it may not be mixed with, the same bytes."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-from book_fixtures import Book
 
 from medbook import data
 from medbook._book.pages import datacards, twin_strips
 from medbook._book.project import Project
-from medbook.data import registry
+from medbook.data.files.medmnist import TABLE
 from medbook.errors import MedbookError
 
 ROOT = Path(__file__).parents[1]
+LABELLED = {name for name, entry in data.ENTRIES.items() if entry.classes}
+FEW = {"fundus": range(1)}  # twins of fewer than six pictures
 REAL = Project(ROOT)
 
 
@@ -31,13 +31,6 @@ def text():
     return datacards.cards(REAL)
 
 
-@pytest.fixture
-def book(tmp_path):
-    made = Book(tmp_path / "book")
-    shutil.copy(ROOT / "book/datasets.yml", made.root / "book")
-    return made
-
-
 def cards_of(text):
     """Card by name."""
     parts = re.split(r"^\((\w+)\)=$", text, flags=re.MULTILINE)
@@ -46,14 +39,14 @@ def cards_of(text):
 
 def test_every_set_has_a_card_with_its_licence_credit_and_hashes(text):
     cards = cards_of(text)
-    assert list(cards) == sorted(data.names() + list(data.IMAGES))
+    assert list(cards) == list(data.ENTRIES) == sorted(data.ENTRIES)
     for name, card in cards.items():
         info = data.ENTRIES[name]
         assert f"- **Licence:** {info.licence}\n" in card
         assert f"```text\n{info.credit}\n```" in card
         assert info.unit in card
         assert all(file.digest in card and file.path in card for file in info.files.values())
-    for name in data.names():
+    for name in LABELLED:
         assert "Classes:" in cards[name]
         assert all(label in cards[name] for label in data.info(name).classes)
     assert "CC BY-NC 4.0" in cards["dermamnist"]
@@ -62,7 +55,7 @@ def test_every_set_has_a_card_with_its_licence_credit_and_hashes(text):
 
 def test_cards_of_images_without_labels_say_what_a_value_is(text):
     cards = cards_of(text)
-    assert not any("Classes:" in cards[name] for name in data.IMAGES)
+    assert not any("Classes:" in cards[name] for name in cards.keys() - LABELLED)
     ct = cards["chest_ct_lidc"]
     assert "- **Values:** HU, -1,024 to 3,071\n" in ct
     assert "- **Side of a pixel:** 5.625 mm at 64 px, 2.812 mm at 128 px" in ct
@@ -97,7 +90,7 @@ def test_chapters_that_use_a_set_are_linked(text):
 def test_pictures_have_words_and_are_the_same_each_time(text):
     for name, card in cards_of(text).items():
         (alt,) = re.findall(r'<img [^>]*alt="([^"]+)"', card)
-        n = len(data.info(name).classes) if name in data.names() else 1 if name == "fundus" else 6
+        n = len(data.info(name).classes) or len(FEW.get(name, range(6)))
         assert f"{n} small generated pictures" in alt
         assert "data:image/png;base64," in card
     twin_strips.strip.cache_clear()
@@ -106,40 +99,16 @@ def test_pictures_have_words_and_are_the_same_each_time(text):
 
 
 def test_numbers_of_images_are_those_of_medmnist():
-    facts = datacards.load(REAL)
-    assert list(facts) == sorted(data.ENTRIES)
-    for name in set(data.names()) - {"mednist"}:
-        assert facts[name].splits == registry._TABLE[name]["n_samples"]
-    assert sum(facts["mednist"].splits.values()) == 9000
+    for name in LABELLED - {"mednist"}:
+        assert data.ENTRIES[name].card.splits == TABLE[name]["n_samples"]
+    assert sum(data.ENTRIES["mednist"].card.splits.values()) == 9000
 
 
 def test_licences_of_images_in_notebooks_are_stated_by_hand():
     use = (ROOT / "book/use.md").read_text()
     for chapter in REAL.chapters():
         for name in chapter.meta["data"]:
-            info = {**data.ENTRIES, **data.KSPACES}[name]
+            info = data.ENTRIES[name]
             rows = [x for x in use.splitlines() if x.startswith(f"| {datacards.title(info)} |")]
             assert len(rows) == 1 and info.licence in rows[0]
             assert "NC" not in info.licence
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("name: mednist", "name: mednest", r"yml:\d+: data set mednest is not in the registry"),
-        ("name: octmnist", "name: mednist", r"yml:\d+: data set mednist stands here twice"),
-        ("train: 1080, val", "val: 1080, train", r"yml:\d+: `splits` must be train, val, test"),
-        ("splits: {all: 209}", "splits: {train: 209}", r"yml:\d+: `splits` must be all"),
-        ("    people: children;", "    persons: children;", r"people: Field required"),
-    ],
-)
-def test_what_is_wrong_is_named(book, old, new, message):
-    book.edit("book/datasets.yml", old, new)
-    with pytest.raises(MedbookError, match=message):
-        datacards.load(book.project)
-
-
-def test_a_set_without_facts_is_named(book, monkeypatch):
-    monkeypatch.setitem(data.REGISTRY, "another", data.info("mednist"))
-    with pytest.raises(MedbookError, match=r"missing: another"):
-        datacards.load(book.project)

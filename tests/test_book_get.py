@@ -13,7 +13,7 @@ from medbook import data, paths, results
 from medbook._book import cli
 from medbook._book.notebooks import get
 from medbook._book.project import Chapter
-from medbook.data import registry
+from medbook.data.entries import File
 from medbook.errors import MedbookError
 
 CONTENT = b"a file of images"
@@ -34,8 +34,8 @@ def chapter(book: Book, monkeypatch: pytest.MonkeyPatch) -> Chapter:
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, named by MEDBOOK_DATA, with a file that passes for the data set's."""
     digest = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-    file = registry.File("medmnist/pneumoniamnist.npz", digest)
-    monkeypatch.setitem(registry.REGISTRY["pneumoniamnist"].files, 28, file)
+    file = File("medmnist/pneumoniamnist.npz", digest)
+    monkeypatch.setitem(data.ENTRIES["pneumoniamnist"].files, 28, file)
     path = tmp_path / "images" / file.path
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
@@ -72,8 +72,8 @@ def test_files_are_those_that_the_stored_runs_loaded(book: Book, chapter: Chapte
 
 
 def test_where_no_size_is_stored_the_hash_tells_the_file(book: Book, chapter: Chapter) -> None:
-    slices = data.IMAGES["chest_ct_lidc"].files[512]
-    head = data.IMAGES["mri_brain_slices"].files[256]
+    slices = data.ENTRIES["chest_ct_lidc"].files[512]
+    head = data.ENTRIES["mri_brain_slices"].files[256]
     hashes = [file.digest.removeprefix("sha256:") for file in (head, *head.parts)]
     together = hashlib.sha256("".join(hashes).encode()).hexdigest()
     store(

@@ -147,7 +147,7 @@ def test_definitions_of_a_loaded_chapter_count(book: Book) -> None:
 
 def test_the_key_of_a_run_holds_only_what_it_used(book: Book, chapter: Chapter) -> None:
     before = keys.key_before(book.project, chapter, "laptop", 0)
-    assert "medbook/data/twins.py" in before["modules"]
+    assert "medbook/data/twins/labelled.py" in before["modules"]
     assert not any(name.startswith("medbook/_book") for name in before["modules"])
     used = STORED | {"modules": ["stats.py"]}
     assert keys.key_of_run(before, used) == keys.key_of(book.project, chapter, used)

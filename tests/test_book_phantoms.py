@@ -10,7 +10,7 @@ import pytest
 from book_fixtures import Book
 
 from medbook._book.pages import phantom_strips, slots
-from medbook.data import IMAGES
+from medbook.data import ENTRIES
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +24,7 @@ def test_pictures_say_what_they_show_and_real_ones_carry_their_credit(tmp_path, 
     alts = re.findall(r'alt="([^"]+)"', text)
     assert len(alts) == 3 and all(len(alt.split()) > 8 for alt in alts)
     assert text.count("data:image/png;base64,") == 3
-    assert IMAGES[phantom_strips.REAL].credit not in text and "Not pictures of anybody" in text
+    assert ENTRIES[phantom_strips.REAL].credit not in text and "Not pictures of anybody" in text
     assert re.search(r"The first report: There|The first report: \w", text)
 
 
@@ -34,7 +34,7 @@ def test_real_pictures_carry_their_credit(monkeypatch):
         phantom_strips._drawn(16, {})[0].xray(phantom_strips._view()),
         phantom_strips._drawn(1, {})[1],
     )
-    credit = IMAGES[phantom_strips.REAL].credit
+    credit = ENTRIES[phantom_strips.REAL].credit
     monkeypatch.setattr(phantom_strips, "_real", lambda: (shown, credit))
     text = phantom_strips._beside_real_ones.__wrapped__()
     assert credit.split(";")[0] in text and "sixteen real X-rays" in text

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from medbook import data
-from medbook.data import registry, sources
-from medbook.data.dataset import Split
-from medbook.data.registry import File
+from medbook.data import sources
+from medbook.data.entries import File
+from medbook.data.files.medmnist import TABLE
+from medbook.data.record import Split
 from medbook.errors import MedbookError
 
 REAL = os.environ.get("MEDBOOK_DATA", "")
@@ -43,7 +44,7 @@ def write_medmnist(path, shape=(28, 28), seed=0, **changed):
 def register(monkeypatch, path, name="pneumoniamnist", urls=()):
     """Make the registry expect the content of ``path`` for the 28-pixel file of ``name``."""
     file = File(f"medmnist/{name}.npz", f"md5:{pooch.file_hash(str(path), alg='md5')}", urls)
-    monkeypatch.setitem(data.REGISTRY, name, replace(data.info(name), files={28: file}))
+    monkeypatch.setitem(data.ENTRIES, name, replace(data.info(name), files={28: file}))
 
 
 @pytest.fixture
@@ -268,24 +269,26 @@ def test_registry_reads_the_table_of_the_package(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))  # importing medmnist makes a folder there
     import medmnist
 
-    assert medmnist.INFO == registry._TABLE
-    assert data.names() == sorted(data.REGISTRY)
+    assert medmnist.INFO == TABLE
     flat = {
         k for k, v in medmnist.INFO.items() if "url_128" in v and "multi-label" not in v["task"]
     }
-    assert set(data.names()) == flat | {"mednist"}
+    assert {name for name, entry in data.ENTRIES.items() if entry.classes} == flat | {"mednist"}
 
 
 def test_registry_is_complete():
-    for name in data.names():
-        entry = data.info(name)
-        assert entry.name == name and len(entry.shares) == len(entry.classes) > 1
-        assert entry.unit and entry.licence.startswith("CC BY") and entry.credit and entry.origin
+    for name, entry in data.ENTRIES.items():
+        assert entry.name == name and len(entry.shares) == len(entry.classes) != 1
+        assert entry.unit and entry.licence and entry.credit and entry.origin
+        splits = ["train", "val", "test"] if entry.classes else ["all"]
+        assert list(entry.card.splits) == splits == list(entry.twin(min(entry.files)))
         for size, file in entry.files.items():
             algorithm, digest = file.digest.split(":")
             assert len(digest) == {"md5": 32, "sha256": 64}[algorithm]
             assert all(url.startswith("https://") for url in file.urls)
-            assert name == "mednist" or (f"_{size}" in file.path) == (size != 28)
+            assert not file.path.startswith("medmnist/") or (f"_{size}" in file.path) == (
+                size != 28
+            )
 
 
 @pytest.mark.parametrize(

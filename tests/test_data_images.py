@@ -23,7 +23,12 @@ from medbook.data.entries import File
 from medbook.errors import MedbookError
 
 REAL = os.environ.get("MEDBOOK_DATA", "")
-TWIN_SIZES = [(name, size) for name, entry in data.IMAGES.items() for size in entry.files]
+IMAGES = {
+    name: entry
+    for name, entry in data.ENTRIES.items()
+    if not entry.classes and not entry.calibration
+}
+TWIN_SIZES = [(name, size) for name, entry in IMAGES.items() for size in entry.files]
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +49,7 @@ def put(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         file = File(f"{name}/{file_name}", f"sha256:{hashlib.sha256(content).hexdigest()}")
-        monkeypatch.setitem(data.IMAGES, name, replace(data.image_info(name), files={size: file}))
+        monkeypatch.setitem(data.ENTRIES, name, replace(data.info(name), files={size: file}))
         monkeypatch.setenv("MEDBOOK_DATA", str(tmp_path / "data"))
         return path
 
@@ -80,7 +85,7 @@ def nifti(hu):
 def test_ct_has_the_front_on_top_and_the_patients_right_at_the_left(put):
     hu = volume()
     put("chest_ct_lidc", 8, "volume.nii", nifti(hu))
-    images = data.images("chest_ct_lidc", 8, source="real").images
+    images = data.load("chest_ct_lidc", 8, source="real").images
     assert images.shape == (3, 1, 8, 8) and images.is_contiguous()
     for left, front, head in ((0, 0, 0), (6, 1, 2), (2, 7, 1)):
         assert images[head, 0, 7 - front, left] == hu[left, front, head]
@@ -89,7 +94,7 @@ def test_ct_has_the_front_on_top_and_the_patients_right_at_the_left(put):
 def test_ct_is_averaged_over_blocks(put):
     hu = volume()
     put("chest_ct_lidc", 2, "volume.nii", nifti(hu))
-    ct = data.images("chest_ct_lidc", 2, source="real")
+    ct = data.load("chest_ct_lidc", 2, source="real")
     back_right, front_left = hu[:4, :4, 1].mean(), hu[4:, 4:, 1].mean()
     assert ct.images[1, 0, 1, 0] == back_right and ct.images[1, 0, 0, 1] == front_left
     assert ct.images.mean().item() == pytest.approx(hu.mean(), rel=1e-5)
@@ -100,9 +105,9 @@ def test_ct_is_averaged_over_blocks(put):
 def test_slices_are_oriented_like_the_volume(put):
     hu = volume()
     put("chest_ct_lidc", 8, "volume.nii", nifti(hu))
-    expected = data.images("chest_ct_lidc", 8, source="real").images
+    expected = data.load("chest_ct_lidc", 8, source="real").images
     put("chest_ct_lidc", 8, "slices.npz", npz(hu=np.moveaxis(hu, 2, 0)))
-    assert data.images("chest_ct_lidc", 8, source="real").images.equal(expected)
+    assert data.load("chest_ct_lidc", 8, source="real").images.equal(expected)
 
 
 def xrays(wide, tall, mask):
@@ -127,7 +132,7 @@ def test_xrays_are_cut_to_the_centre_square_and_made_smaller(put):
     wide[:128, 128:384] = 200  # the upper half of the centre square
     tall = wide.T.copy()
     put("chest_xray_lungs", 64, "x.zip", xrays(wide, tall, tall > 100))
-    found = data.images("chest_xray_lungs", 64, source="real")
+    found = data.load("chest_xray_lungs", 64, source="real")
     assert found.images.shape == found.masks.shape == (4, 1, 64, 64)
     first, second = found.images[0, 0], found.images[1, 0]
     assert (first[:31, 1:-1] == 200).all() and (first[33:] == 10).all()
@@ -140,14 +145,14 @@ def test_xrays_are_cut_to_the_centre_square_and_made_smaller(put):
 def test_a_patient_is_a_group_and_two_series_are_not_mixed_up(put):
     flat = np.zeros((512, 512), np.uint8)
     put("chest_xray_lungs", 64, "x.zip", xrays(flat, flat, flat > 0))
-    a, b, c, again = data.images("chest_xray_lungs", 64, source="real").groups.tolist()
+    a, b, c, again = data.load("chest_xray_lungs", 64, source="real").groups.tolist()
     assert a == again and len({a, b, c}) == 3
 
 
 def test_xrays_of_512_are_whole_on_black(put):
     wide = np.random.default_rng(0).integers(1, 256, (300, 512), dtype=np.uint8)
     put("chest_xray_lungs", 512, "x.zip", xrays(wide, wide.T.copy(), wide.T > 99))
-    found = data.images("chest_xray_lungs", 512, source="real")
+    found = data.load("chest_xray_lungs", 512, source="real")
     assert (found.images[0, 0, 106:406].numpy() == wide).all()
     assert (found.images[1, 0, :, 106:406].numpy() == wide.T).all()
     assert found.images[0, 0, :106].max() == found.images[0, 0, 406:].max() == 0
@@ -159,7 +164,7 @@ def test_phase_contrast_is_cut_into_crops_plane_by_plane(put):
     planes = np.random.default_rng(0).integers(0, 65536, (2, 8, 12), dtype=np.uint16)
     planes[1, 4, 8] = 65535
     put("phase_contrast", 4, "p.npz", npz(phase=planes))
-    images = data.images("phase_contrast", 4, source="real").images
+    images = data.load("phase_contrast", 4, source="real").images
     assert images.shape == (12, 1, 4, 4) and images[11, 0, 0, 0] == 255
     for plane, row, column in ((0, 0, 1), (0, 1, 0), (1, 1, 2)):
         crop = planes[plane, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
@@ -176,14 +181,14 @@ def test_a_file_of_a_python_package_is_found_without_importing_it(tmp_path, monk
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     file = File("brings_an_eye/data/eye.png", digest, package=True)
-    monkeypatch.setitem(data.IMAGES, "fundus", replace(data.image_info("fundus"), files={4: file}))
-    eye = data.images("fundus", 4)
+    monkeypatch.setitem(data.ENTRIES, "fundus", replace(data.info("fundus"), files={4: file}))
+    eye = data.load("fundus", 4)
     assert eye.kind == "real" and eye.images.flatten(2).unique(dim=2).tolist() == [
         [[200.0], [100.0], [50.0]]
     ]
     (package / "data/eye.png").unlink()
     with pytest.warns(UserWarning, match="fundus: using its procedural twin"):
-        assert data.images("fundus", 4).kind == "twin"
+        assert data.load("fundus", 4).kind == "twin"
 
 
 def test_without_the_package_the_file_is_looked_for_elsewhere():
@@ -196,7 +201,7 @@ def test_without_the_package_the_file_is_looked_for_elsewhere():
 
 def test_what_is_known_is_said(put):
     path = put("chest_ct_lidc", 8, "volume.nii", nifti(volume()))
-    ct = data.images("chest_ct_lidc", 8)
+    ct = data.load("chest_ct_lidc", 8)
     assert (ct.name, ct.kind, ct.n, ct.value_unit) == ("chest_ct_lidc", "real", 3, "HU")
     assert ct.value_range == (-1024, 3071) and ct.licence == "CC BY 3.0"
     assert ct.sha256 == pooch.file_hash(str(path), alg="sha256")
@@ -212,7 +217,7 @@ def test_a_damaged_file_is_refused(put, damage, source):
     path = put("phase_contrast", 4, "p.npz", npz(phase=np.ones((1, 4, 4), np.uint16)))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(MedbookError, match=rf"{path} is damaged .*delete it"):
-        data.images("phase_contrast", 4, source=source)
+        data.load("phase_contrast", 4, source=source)
 
 
 @pytest.mark.parametrize(
@@ -221,23 +226,22 @@ def test_a_damaged_file_is_refused(put, damage, source):
 def test_a_file_of_another_form_is_refused(put, content):
     put("phase_contrast", 4, "p.npz", content)
     with pytest.raises(MedbookError, match=r"p\.npz cannot be read as phase_contrast"):
-        data.images("phase_contrast", 4)
+        data.load("phase_contrast", 4)
 
 
 def test_without_file_the_twin_is_taken_and_said():
     with pytest.warns(UserWarning, match="chest_ct_lidc: using its procedural twin: no ") as caught:
-        ct = data.images("chest_ct_lidc", 64)
+        ct = data.load("chest_ct_lidc", 64)
     assert len(caught) == 1 and caught[0].filename == __file__
     assert ct.kind == "twin" and "no patient data" in ct.credit and ct.licence == "MIT"
     with pytest.raises(MedbookError, match=r"no .*cache.*MEDBOOK_OFFLINE"):
-        data.images("chest_ct_lidc", 64, source="real")
+        data.load("chest_ct_lidc", 64, source="real")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "chest_ct"}, r"unknown set of images 'chest_ct'; accepted are chest_ct_lidc"),
-        ({"name": "pneumoniamnist"}, r"pneumoniamnist has labels: load it with medbook.data.load"),
+        ({"name": "chest_ct"}, r"unknown data set 'chest_ct'; accepted are .*chest_ct_lidc"),
         ({"name": "chest_ct_lidc", "size": 28}, "no size 28; accepted are 64, 128, 256, 512"),
         ({"name": "phase_contrast", "size": 512}, "no size 512; accepted are 256"),
         ({"name": "fundus", "source": "fake"}, "'fake'; accepted are auto, real, twin"),
@@ -245,37 +249,40 @@ def test_without_file_the_twin_is_taken_and_said():
 )
 def test_wrong_arguments_say_what_is_accepted(arguments, message):
     with pytest.raises(MedbookError, match=message):
-        data.images(**arguments)
+        data.load(**arguments)
 
 
-def test_load_names_the_other_function():
+def test_a_record_without_labels_has_no_splits_and_the_other_way_round():
+    eye = data.load("fundus", source="twin")
+    with pytest.raises(MedbookError, match="fundus has no labels: take images"):
+        _ = eye.train
     with pytest.raises(
-        MedbookError, match=r"fundus has no labels: load it with medbook.data.images"
+        MedbookError, match=r"breastmnist has labels: take its splits; .* train, val"
     ):
-        data.load("fundus")
+        _ = data.load("breastmnist", source="twin").images
 
 
 # ---------------------------------------------------------------- targets, devices, overlaps
 
 
 def test_targets_are_the_images_unless_they_are_shuffled(monkeypatch):
-    plain = data.images("chest_xray_lungs", 128, source="twin")
+    plain = data.load("chest_xray_lungs", 128, source="twin")
     assert plain.targets is plain.images
-    shuffled = data.images("chest_xray_lungs", 128, source="twin", permute_test_seed=3)
+    shuffled = data.load("chest_xray_lungs", 128, source="twin", permute_test_seed=3)
     assert shuffled.images.equal(plain.images) and shuffled.groups.equal(plain.groups)
     assert shuffled.masks.equal(plain.masks) and not shuffled.targets.equal(plain.images)
     rows = [sorted(map(bytes, x.flatten(1).numpy())) for x in (shuffled.targets, plain.images)]
     assert rows[0] == rows[1]
     for seed, same in (("3", True), ("4", False), ("0", False)):
         monkeypatch.setenv("MEDBOOK_PERMUTE_TEST", seed)
-        targets = data.images("chest_xray_lungs", 128, source="twin").targets
+        targets = data.load("chest_xray_lungs", 128, source="twin").targets
         assert targets.equal(shuffled.targets) == same and not targets.equal(plain.images)
 
 
 def test_to_moves_every_tensor():
     for seed in (None, 1):
         for name in ("chest_xray_lungs", "fundus"):
-            moved = data.images(name, 128, "meta", "twin", permute_test_seed=seed)
+            moved = data.load(name, 128, "meta", "twin", permute_test_seed=seed)
             tensors = [moved.images, moved.targets, moved.groups, moved.has_mask]
             assert {x.device.type for x in tensors} == {"meta"}
             assert (moved.targets is moved.images) == (seed is None)
@@ -297,15 +304,16 @@ def test_sets_that_share_images_are_refused(pair):
 
 
 def test_sets_of_different_origin_go_together():
-    data.check_overlap([*data.IMAGES, "breastmnist", "retinamnist", "organamnist"])
+    data.check_overlap([*IMAGES, "breastmnist", "retinamnist", "organamnist"])
 
 
 def test_a_run_notes_the_images_and_refuses_an_overlap(monkeypatch):
     run = medbook.start("unlearnable_examples", profile="smoke")
-    found = run.images("chest_xray_lungs", size=128)
+    found = run.load("chest_xray_lungs", size=128)
     assert found.kind == "twin" and found.images.shape[-1] == 128
     noted = {"name": "chest_xray_lungs", "kind": "twin", "unit": "generated image", "n": 16}
-    assert run._content()["data"] == [noted | {"sha256": found.sha256}]
+    noted |= {"sha256": found.sha256, "options": {"size": 128}}
+    assert run._content()["data"] == [noted]
     run.load("breastmnist")
     with pytest.raises(MedbookError, match="chest_xray_lungs and pneumoniamnist may hold"):
         run.load("pneumoniamnist")
@@ -316,7 +324,7 @@ def test_a_run_notes_the_images_and_refuses_an_overlap(monkeypatch):
 
 @pytest.mark.parametrize(("name", "size"), TWIN_SIZES)
 def test_twin_has_the_form_and_the_range_of_the_real_set(name, size):
-    entry, twin = data.image_info(name), data.images(name, size, source="twin")
+    entry, twin = data.info(name), data.load(name, size, source="twin")
     assert twin.images.shape[1:] == (entry.channels, size, size) and 1 <= twin.n <= 28
     low, high = entry.value_range
     assert low <= twin.images.min() < twin.images.max() <= high
@@ -329,26 +337,24 @@ def test_twin_has_the_form_and_the_range_of_the_real_set(name, size):
 def test_twins_are_the_same_in_every_process():
     code = (
         "from medbook import data\n"
-        "print(*(data.images(n, max(e.files), source='twin').sha256 "
-        "for n, e in data.IMAGES.items()))"
+        "print(*(data.load(n, max(e.files), source='twin').sha256 "
+        "for n, e in data.ENTRIES.items()))"
     )
-    here = [data.images(n, max(e.files), source="twin").sha256 for n, e in data.IMAGES.items()]
+    here = [data.load(n, max(e.files), source="twin").sha256 for n, e in data.ENTRIES.items()]
     environment = os.environ | {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "2"}
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert answer.stdout.decode().split() == here and len(set(here)) == len(here)
 
 
-@pytest.mark.parametrize("name", list(data.IMAGES))
+@pytest.mark.parametrize("name", list(IMAGES))
 def test_twins_of_all_sizes_show_the_same(name):
-    means = [
-        data.images(name, size, source="twin").images.mean() for size in data.IMAGES[name].files
-    ]
-    assert max(means) - min(means) < 0.01 * (data.IMAGES[name].value_range[1])
+    means = [data.load(name, size, source="twin").images.mean() for size in IMAGES[name].files]
+    assert max(means) - min(means) < 0.01 * (IMAGES[name].value_range[1])
 
 
 def test_ct_twin_lies_like_the_real_patient():
-    ct = data.images("chest_ct_lidc", 128, source="twin").images[:, 0]
-    assert data.images("chest_ct_lidc", 64, source="twin").pixel_mm == 5.625
+    ct = data.load("chest_ct_lidc", 128, source="twin").images[:, 0]
+    assert data.load("chest_ct_lidc", 64, source="twin").pixel_mm == 5.625
     assert ct[:, :8].mean() < -950  # air around the patient
     assert ct[:, 80:96, 56:72].mean() > 250 > ct[:, 32:48, 56:72].mean()  # spine, sternum's place
     lowest, middle = ct[0, 40:72], ct[10, 40:72]
@@ -357,7 +363,7 @@ def test_ct_twin_lies_like_the_real_patient():
 
 
 def test_xray_twin_has_dark_lungs_and_images_without_mask():
-    twin = data.images("chest_xray_lungs", 256, source="twin")
+    twin = data.load("chest_xray_lungs", 256, source="twin")
     assert twin.has_mask.tolist() == [False, True, True, True] * 4
     for image, mask in zip(twin.images[twin.has_mask], twin.masks[twin.has_mask], strict=True):
         assert 0.05 < mask.float().mean() < 0.5
@@ -366,7 +372,7 @@ def test_xray_twin_has_dark_lungs_and_images_without_mask():
 
 
 def test_phase_contrast_twin_is_sharpest_in_the_middle_plane():
-    twin = data.images("phase_contrast", source="twin").images[:, 0]
+    twin = data.load("phase_contrast", source="twin").images[:, 0]
     smooth = torch.nn.functional.avg_pool2d(twin, 4)  # without the noise of single pixels
     edges = smooth.diff(dim=-1).abs().mean((1, 2)).reshape(7, 4).mean(1)
     assert edges.argmax() == 3 and edges[0] < 0.9 * edges[3] > edges[6] / 0.9
@@ -377,11 +383,11 @@ def test_phase_contrast_twin_is_sharpest_in_the_middle_plane():
 
 def real(name, size):
     """A set read from its real file, or no test."""
-    if not any((Path(REAL) / file.path).is_file() for file in data.image_info(name).files.values()):
+    if not any((Path(REAL) / file.path).is_file() for file in data.info(name).files.values()):
         pytest.skip(f"MEDBOOK_DATA has no {name}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDBOOK_DATA", REAL)
-        return data.images(name, size, source="real")
+        return data.load(name, size, source="real")
 
 
 def test_real_ct_lies_as_radiologists_look_at_it():
@@ -426,7 +432,7 @@ def test_real_phase_contrast():
 
 
 def test_fundus_comes_with_scikit_image():
-    eye = data.images("fundus", 512, source="real").images[0]
+    eye = data.load("fundus", 512, source="real").images[0]
     red, green, _ = eye.mean((1, 2))
     assert red > green > 20 and eye[:, :20, :20].max() < 20  # round on black
     disc = eye[1].flatten().argmax() % 512
@@ -437,7 +443,7 @@ def test_a_phantom_is_noted_as_one_and_its_targets_are_permuted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = medbook.start("unlearnable_examples", profile="smoke")
-    run.images("chest_ct_lidc", size=64)
+    run.load("chest_ct_lidc", size=64)
     drawn = torch.arange(12.0).reshape(12, 1, 1, 1)
     plain = run.phantom("drawn", drawn, value_unit="water", unit="drawn slice")
     assert run.datasets["drawn"].kind == "phantom" and plain.targets is plain.images
@@ -445,4 +451,4 @@ def test_a_phantom_is_noted_as_one_and_its_targets_are_permuted(
     shuffled = data.phantom("drawn", drawn, value_unit="water", unit="drawn slice")
     assert torch.equal(shuffled.images, drawn) and not torch.equal(shuffled.targets, drawn)
     assert shuffled.sha256 == plain.sha256
-    run.images("phase_contrast")  # the phantom's name does not disturb the check for overlaps
+    run.load("phase_contrast")  # the phantom's name does not disturb the check for overlaps

@@ -13,8 +13,9 @@ from PIL import Image
 from test_data import alone  # noqa: F401
 
 from medbook import data
-from medbook.data import mednist, sources
-from medbook.data.registry import File
+from medbook.data import sources
+from medbook.data.entries import File
+from medbook.data.sets import mednist
 from medbook.errors import MedbookError
 
 REAL = os.environ.get("MEDBOOK_DATA", "")
@@ -30,7 +31,7 @@ def jpeg(pixels):
 def register(monkeypatch, path):
     file = File("mednist/mednist_6x1500.zip", f"sha256:{pooch.file_hash(str(path))}")
     entry = replace(data.info("mednist"), files={32: file, 64: file})
-    monkeypatch.setitem(data.REGISTRY, "mednist", entry)
+    monkeypatch.setitem(data.ENTRIES, "mednist", entry)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def noisy(x, sigma, seed=1):
 
 @pytest.fixture(scope="module")
 def xrays():
-    return data.images("chest_xray_lungs", size=128, source="twin").images
+    return data.load("chest_xray_lungs", size=128, source="twin").images
 
 
 # --- CSIM, eqs. 6 and 7 ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from medbook import data, paths, yamlfile
 from medbook._book import keys
 from medbook._book.state import judge
 from medbook.chapter import load as load_chapter
-from medbook.data.registry import File
+from medbook.data.entries import File
 from medbook.data.sources import file_hash
 from medbook.parallel import one_thread
 from medbook.training import Augment, fit, random_shift
@@ -72,7 +72,7 @@ def test_ten_thousand_images_are_ready_in_seconds(
     entry = replace(
         data.info("bloodmnist"), files={28: File(path.name, f"md5:{file_hash(path, 'md5')}")}
     )
-    monkeypatch.setitem(data.REGISTRY, "large", entry)
+    monkeypatch.setitem(data.ENTRIES, "large", entry)
     monkeypatch.setenv("MEDBOOK_DATA", str(tmp_path))
     start = time.perf_counter()
     assert data.load("large", source="real").n == 10_000

@@ -90,7 +90,7 @@ def cpu(s: int) -> torch.Generator:
 
 SNR = 30.0  # mean signal in the head over the noise of a coil's real or imaginary part
 MASKS = tuple(FAMILIES)
-brain = run.images("mri_brain_slices", size=STORED)
+brain = run.load("mri_brain_slices", size=STORED)
 phase = smooth_phase(brain.n, 3 * STORED // 4, cpu(base[0])).to(run.device)
 def fine(magnitude: torch.Tensor) -> torch.Tensor:
     """A complex image of what is not empty of stored slices."""
@@ -785,9 +785,10 @@ for s in SEEDS:
 for (arm, R, _), x in zip(rungs, run.map(climbed, list(rungs.values())), strict=True):
     ladder.setdefault((arm, R), []).append(x)
 
-stored = run.kspace("mri_brain_8coil")
-even = tuple(n // 8 * 8 for n in stored.mask.shape[-2:])  # wavelets halve the sides three times
-real_y, real_mask = middle(stored.measured, even), middle(stored.mask, even)
+stored = run.load("mri_brain_8coil")
+even = tuple(n // 8 * 8 for n in stored.images.shape[-2:])  # wavelets halve the sides three times
+real_y = middle(stored.images, even)
+real_mask = (real_y != 0).all(1, keepdim=True)  # where every coil was measured
 real_S = calibrated_maps(real_y, stored.calibration)
 free = real_mask.cpu() & ~block(even, stored.calibration, stored.calibration)
 hidden, given = set_aside(free, 0.1, cpu(base[7]))

@@ -169,7 +169,7 @@ def drawings_of(n: int, views: tuple[int, ...], first: int) -> Drawn:
     jobs = [Block(k, SIZE, views, s, run.device) for k, s in zip(sizes, seeds, strict=True)]
     return together(run.map(draw_slices, jobs))
 
-patient = run.images("chest_ct_lidc", size=FINE)
+patient = run.load("chest_ct_lidc", size=FINE)
 every = slice(None, None, run.scale(smoke=16, laptop=4, gpu=4))
 slices = in_water(patient.images[every])
 inside = F.avg_pool2d(slices, FINE // SIZE)

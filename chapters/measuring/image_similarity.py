@@ -52,7 +52,7 @@ run = medbook.start("image_similarity", profile=profile, seed=seed)
 import numpy as np
 from medbook import plots
 plots.style()
-SETS = {name: run.images(name, size=256) for name in ("chest_xray_lungs", "chest_ct_lidc", "fundus", "phase_contrast")}
+SETS = {name: run.load(name, size=256) for name in ("chest_xray_lungs", "chest_ct_lidc", "fundus", "phase_contrast")}
 xrays = SETS["chest_xray_lungs"]
 first = np.unique(xrays.groups.cpu().numpy(), return_index=True)[1]  # the first image of each patient
 PICK = first[np.linspace(0, len(first) - 1, min(len(first), run.scale(smoke=4, laptop=96, gpu=1000))).astype(int)]

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the phantoms and the segmenter")
     options = parser.parse_args()
     n, steps, source = (8, 5, "twin") if options.quick else (48, 400, "auto")
-    real = data.images("chest_xray_lungs", 128, source=source)
+    real = data.load("chest_xray_lungs", 128, source=source)
     pictures = F.avg_pool2d(real.images, 128 // SIDE) / 255
     truth = F.avg_pool2d((real.masks if real.masks is not None else 0 * real.images).float(),
                          128 // SIDE) >= 0.5  # fmt: skip

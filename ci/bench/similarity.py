@@ -31,7 +31,7 @@ chapter's CSIM is to be at least 50 times as fast as the published package."""
 
 def pairs() -> tuple[Tensor, Tensor]:
     """Images and noisy copies, float32 (16, 1, 256, 256), whole numbers from 0 to 255."""
-    x = data.images("chest_xray_lungs", size=SIDE, source="twin").images[:BATCH]
+    x = data.load("chest_xray_lungs", size=SIDE, source="twin").images[:BATCH]
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     return x, (x + 5 * noise).round().clamp(0, 255)
 

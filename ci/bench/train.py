@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from medbook import chapter, data, paths
 from medbook._book.markdown import table
-from medbook.data.registry import File
+from medbook.data.entries import File
 from medbook.data.sources import file_hash
 from medbook.training import fit, random_shift
 
@@ -178,7 +178,7 @@ def medmnist_file(folder: Path, like: str) -> Path:
     path = folder / f"bench_{like}.npz"
     np.savez_compressed(path, **arrays)
     entry = File(path.name, f"md5:{file_hash(path, 'md5')}")
-    data.REGISTRY[path.stem] = replace(data.info(like), files={SIDE: entry})
+    data.ENTRIES[path.stem] = replace(data.info(like), name=path.stem, files={SIDE: entry})
     return path
 
 

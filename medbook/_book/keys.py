@@ -102,7 +102,7 @@ def real_files(name: str) -> list[Path]:
         {
             path
             for file in files
-            for part in (file, *file.parts)
+            for part in file
             for path in sources.places(part)
             if path.is_file()
         }

@@ -71,7 +71,7 @@ def _chapters(project: Project) -> Table:
 
 def _data() -> Table:
     table = Table("data set", "laptop and gpu take", title="Data")
-    for name in sorted(data.ENTRIES):
+    for name in data.ENTRIES:
         files = "\n".join(map(str, real_files(name)))
         table.add_row(name, f"real: {files}" if files else _without_file(name))
     return table

@@ -2,197 +2,91 @@
 
 import hashlib
 from collections.abc import Sequence
-from itertools import chain
-from pathlib import Path
+from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medbook.data import (
-    image_files,
-    image_twins,
-    kspace_files,
-    kspace_twin,
-    medmnist_files,
-    mednist,
-    twins,
-)
-from medbook.data.dataset import Dataset, Split
-from medbook.data.entries import Entry, ImageInfo, Info, KSpaceInfo
-from medbook.data.image_registry import IMAGES
-from medbook.data.imageset import ImageSet
-from medbook.data.kspace_files import KSPACES
-from medbook.data.kspaceset import KSpace
-from medbook.data.medmnist_files import Arrays
+from medbook.data.entries import Arrays, Entry, Facts
 from medbook.data.obtain import Source, obtain, permutation
-from medbook.data.registry import (
-    ENTRIES,
-    REGISTRY,
-    check_overlap,
-    image_info,
-    info,
-    kspace_info,
-    names,
-)
+from medbook.data.record import Record, Split
+from medbook.data.registry import ENTRIES, check_overlap, info
 
 __all__ = [
-    "ENTRIES", "IMAGES", "KSPACES", "REGISTRY", "Dataset", "Entry", "ImageInfo", "ImageSet", "Info",
-    "KSpace", "KSpaceInfo", "Split", "check_overlap", "image_info", "images", "info", "kspace",
-    "kspace_info", "labelled_phantom", "load", "names", "phantom",
+    "ENTRIES", "Entry", "Record", "Split", "check_overlap", "info", "labelled_phantom", "load",
+    "phantom",
 ]  # fmt: skip
+
+DRAWN = {
+    "licence": "MIT",
+    "credit": "drawn by formula, no patient data",
+    "origin": "medbook.phantom",
+}
 
 
 def load(
     name: str,
-    size: int = 28,
+    size: int | None = None,
     device: str | torch.device = "cpu",
     source: Source = "auto",
     permute_test_seed: int | None = None,
-) -> Dataset:
-    """Load a data set with labels as tensors.
+) -> Record:
+    """Load a data set as tensors.
 
     Real files are looked for in the folder ``MEDBOOK_DATA``, then in the user's cache, then
     downloaded (not if ``MEDBOOK_OFFLINE`` is 1). A file with a wrong hash is an error.
 
     Args:
-        name: one of ``names()``.
-        size: side of the images in pixels: 28, 64, 128 or 224; of ``mednist`` 32 or 64.
+        name: one of ``ENTRIES``.
+        size: one of the sizes of the set, which its module in ``medbook.data.sets`` explains: the
+            side of the images in pixels; the smallest if left out.
         device: where the tensors go.
-        source: ``"real"`` (else an error), ``"twin"`` (looks at no file), or ``"auto"``: real,
-            else the twin and a warning.
-        permute_test_seed: shuffle the labels of the test split with this seed, to check that
-            nothing is chosen on them; default: ``MEDBOOK_PERMUTE_TEST``, if set.
+        source: ``"real"`` (else an error), ``"twin"`` (looks at no file; has fewer images), or
+            ``"auto"``: real, else the twin and a warning.
+        permute_test_seed: shuffle the labels of the test split, or the targets, with this seed, to
+            check that nothing is chosen on them; default: ``MEDBOOK_PERMUTE_TEST``, if set.
 
     Returns:
-        Images uint8 (N, C, H, W), labels int64 (N,), and what must be said about them.
+        Sets with labels: splits of images uint8 (N, C, H, W) and labels int64 (N,). Others: images
+        float32 in their unit, or complex64 k-space. And what must be said about them.
 
     Raises:
         MedbookError: unknown name, size or source; damaged file; no real file for ``"real"``.
 
     >>> load("pneumoniamnist", source="twin").train.images.shape
     torch.Size([600, 1, 28, 28])
-    """
-    found = obtain(
-        info(name), size, source, _read, twins.make, lambda arrays: chain(*arrays.values())
-    )
-    entry, arrays = found.entry, found.content
-    train, val, test = (
-        Split(torch.from_numpy(images.copy()), torch.from_numpy(labels))
-        for images, labels in (arrays[split] for split in ("train", "val", "test"))
-    )
-    dataset = Dataset(
-        name, found.kind, train, val, test, entry.classes,
-        entry.unit, found.sha256, entry.licence, entry.credit, entry.origin,
-    )  # fmt: skip
-    if (seed := permutation(permute_test_seed)) is not None:
-        dataset = dataset.with_permuted_test(seed)
-    return dataset.to(device)
-
-
-def _read(entry: Info, paths: list[Path], size: int) -> Arrays:
-    (path,) = paths
-    if entry.name == "mednist":
-        return mednist.read(path, size, entry.classes)
-    return medmnist_files.read(path)
-
-
-def images(
-    name: str,
-    size: int = 256,
-    device: str | torch.device = "cpu",
-    source: Source = "auto",
-    permute_test_seed: int | None = None,
-) -> ImageSet:
-    """Load images without labels as tensors.
-
-    Files are looked for as by ``load``; few of these have a mirror. What a size is:
-
-    - ``chest_ct_lidc``: the slices of one patient from the feet to the head, in HU, the front on
-      top and the patient's right at the left. 256, 128, 64: all 133, averaged over square blocks;
-      512: four of them unaveraged.
-    - ``chest_xray_lungs``: 209 X-rays of children, 166 with lung masks. 256, 128: the centre
-      square; 512: the whole picture on black.
-    - ``fundus``: one photograph in colour, made smaller to 512, 256 or 128.
-    - ``mri_brain_slices``: 256: six brain slices without skull, the front on top; 128, 64: averaged
-      over square blocks.
-    - ``mri_brain_volume``: 128: 24 axial slices of one head from its base upwards, oriented like
-      the CT, black rows added above and below; 64: averaged over square blocks.
-    - ``phase_contrast``: 256: 16 crops of each of 7 focus planes of one field, plane by plane;
-      16-bit values are brought to 0 to 255 with their fractions.
-
-    Args:
-        name: one of ``IMAGES``.
-        size: side of the images in pixels, see above.
-        device: where the tensors go.
-        source: as for ``load``; a twin has fewer images.
-        permute_test_seed: shuffle the targets with this seed, to check that nothing is chosen on
-            them; default: ``MEDBOOK_PERMUTE_TEST``, if set.
-
-    Raises:
-        MedbookError: unknown name, size or source; damaged file; no real file for ``"real"``.
-
-    >>> images("chest_xray_lungs", source="twin").images.shape
+    >>> load("chest_xray_lungs", 256, source="twin").images.shape
     torch.Size([16, 1, 256, 256])
     """
-    found = obtain(
-        image_info(name), size, source,
-        lambda entry, paths, size: image_files.READERS[entry.name](*paths, size=size),
-        image_twins.make,
-        lambda pictures: (array for array in pictures if array is not None),
-    )  # fmt: skip
-    entry, pictures = found.entry, found.content
-    pixels, groups = torch.from_numpy(pictures.images), torch.from_numpy(pictures.groups)
-    masks = None if pictures.masks is None else torch.from_numpy(pictures.masks)
-    image_set = ImageSet(
-        name, found.kind, pixels, pixels, entry.value_unit, entry.value_range,
-        entry.pixel_mm.get(size), groups, masks,
-        entry.unit, found.sha256, entry.licence, entry.credit, entry.origin,
-    )  # fmt: skip
-    if (seed := permutation(permute_test_seed)) is not None:
-        image_set = image_set.with_permuted_targets(seed)
-    return image_set.to(device)
+    known = info(name)
+    size = min(known.files) if size is None else size
+    found = obtain(known, size, source)
+    facts = {field.name: getattr(found.entry, field.name) for field in fields(Facts)}
+    splits = {split: _tensors(arrays) for split, arrays in found.content.items()}
+    return _checked(
+        Record(
+            kind=found.kind,
+            sha256=found.sha256,
+            splits=splits,
+            pixel_mm=known.pixel_mm.get(size),
+            **facts,
+        ),
+        permute_test_seed,
+    ).to(device)
 
 
-def kspace(
-    name: str,
-    device: str | torch.device = "cpu",
-    source: Source = "auto",
-) -> KSpace:
-    """Load measured k-space, undersampled and without a reference.
+def _tensors(arrays: Arrays) -> Split:
+    images, *rest = (None if a is None else torch.from_numpy(a.copy()) for a in arrays)
+    assert images is not None
+    labels, groups, masks = rest
+    return Split(images, images if labels is None else labels, groups, masks)
 
-    Files are looked for as by ``load``. ``mri_brain_8coil`` is one axial slice of a head, 8 coils,
-    230 x 180 points: a centred square of 24 points is complete, and around it the points of an
-    ellipse are sampled the sparser the farther out. The front of the head is on top.
 
-    Args:
-        name: one of ``KSPACES``.
-        device: where the tensors go.
-        source: as for ``load``.
-
-    Returns:
-        K-space complex64 (1, C, H, W), zero frequency at (H // 2, W // 2), and its mask: the points
-        that are not 0 in any coil.
-
-    Raises:
-        MedbookError: unknown name or source; damaged file; no real file for ``"real"``.
-
-    >>> kspace("mri_brain_8coil", source="twin").measured.shape
-    torch.Size([1, 8, 230, 180])
-    """
-    known = kspace_info(name)
-    found = obtain(
-        known, known.shape[0], source,
-        lambda _, paths, __: kspace_files.read(*paths),
-        lambda entry, _: kspace_twin.make(entry),
-        lambda content: [content],
-    )  # fmt: skip
-    entry = found.entry
-    measured = torch.from_numpy(found.content)[None]
-    mask = (measured != 0).all(1, keepdim=True)
-    return KSpace(
-        name, found.kind, measured, mask, entry.calibration,
-        entry.unit, found.sha256, entry.licence, entry.credit, entry.origin,
-    ).to(device)  # fmt: skip
+def _checked(record: Record, seed: int | None) -> Record:
+    """The record as the leak check wants it, if one is under way."""
+    seed = permutation(seed)
+    return record if seed is None else record.with_permuted_test(seed)
 
 
 def phantom(
@@ -202,7 +96,7 @@ def phantom(
     value_unit: str,
     unit: str,
     permute_test_seed: int | None = None,
-) -> ImageSet:
+) -> Record:
     """Generated images as a set, each an independent unit, its hash that of its values.
 
     Args:
@@ -210,21 +104,15 @@ def phantom(
         images: (N, C, H, W) float.
         value_unit: of the values.
         unit: what an image is, e.g. "drawn slice".
-        permute_test_seed: as for ``images``.
+        permute_test_seed: as for ``load``.
 
     >>> phantom("discs", torch.ones(2, 1, 4, 4), value_unit="1/mm", unit="disc").kind
     'phantom'
     """
-    sha256 = hashlib.sha256(images.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
     span = float(images.min()), float(images.max())
-    groups = torch.arange(len(images), device=images.device)
-    said = unit, sha256, "MIT", "drawn by formula, no patient data", "medbook.phantom"
-    image_set = ImageSet(
-        name, "phantom", images, images, value_unit, span, None, groups, None, *said
-    )
-    if (seed := permutation(permute_test_seed)) is not None:
-        image_set = image_set.with_permuted_targets(seed)
-    return image_set
+    splits = {"all": Split(images, images)}
+    made = _generated(name, splits, unit=unit, value_unit=value_unit, value_range=span)
+    return _checked(made, permute_test_seed)
 
 
 def labelled_phantom(
@@ -236,7 +124,7 @@ def labelled_phantom(
     classes: Sequence[str],
     unit: str,
     permute_test_seed: int | None = None,
-) -> Dataset:
+) -> Record:
     """Generated images with exact labels as a data set, its hash that of images and labels.
 
     Args:
@@ -252,12 +140,16 @@ def labelled_phantom(
     >>> labelled_phantom("dots", split, split, split, classes=("a", "b"), unit="dot").kind
     'phantom'
     """
+    splits = {"train": train, "val": val, "test": test}
+    made = _generated(name, splits, unit=unit, classes=tuple(classes))
+    return _checked(made, permute_test_seed)
+
+
+def _generated(name: str, splits: dict[str, Split], **facts: Any) -> Record:
     sha = hashlib.sha256()
-    for split in (train, val, test):
-        for tensor in (split.images, split.labels):
+    for split in splits.values():
+        for tensor in dict.fromkeys((split.images, split.labels)):  # once where they are one
             sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    said = sha.hexdigest(), "MIT", "drawn by formula, no patient data", "medbook.phantom"
-    dataset = Dataset(name, "phantom", train, val, test, tuple(classes), unit, *said)
-    if (seed := permutation(permute_test_seed)) is not None:
-        dataset = dataset.with_permuted_test(seed)
-    return dataset
+    return Record(
+        name=name, kind="phantom", sha256=sha.hexdigest(), splits=splits, **DRAWN, **facts
+    )

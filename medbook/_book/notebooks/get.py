@@ -14,7 +14,6 @@ from medbook.data.entries import File
 from medbook.data.obtain import identity
 from medbook.errors import MedbookError
 
-REGISTERED = {**data.ENTRIES, **data.KSPACES}
 DATA = "data"  # the folder of the data sets, beside the notebook
 
 
@@ -65,7 +64,7 @@ def loaded_files(project: Project, chapter: Chapter) -> dict[str, list[File]]:
     found: dict[str, list[File]] = {}
     for profile, run in project.stored(chapter.id).items():
         for used in run["data"] if profile != "smoke" else []:
-            if used["name"] in REGISTERED:
+            if used["name"] in data.ENTRIES:
                 files = found.setdefault(used["name"], [])
                 files += [f for f in _files_of(used) if f not in files]
     return found
@@ -73,8 +72,8 @@ def loaded_files(project: Project, chapter: Chapter) -> dict[str, list[File]]:
 
 def _files_of(used: dict[str, Any]) -> tuple[File, ...]:
     """The file that an entry of a results file stands for, and those that are read with it."""
-    sizes = REGISTERED[used["name"]].files
-    groups = {size: (file, *file.parts) for size, file in sizes.items()}
+    sizes = data.ENTRIES[used["name"]].files
+    groups = {size: tuple(file) for size, file in sizes.items()}
     same = (size for size, files in groups.items() if _identity(files) == used["sha256"])
     stored = groups.get(used.get("options", {}).get("size"))
     return stored or groups[next(same, min(groups))]

@@ -1,55 +1,14 @@
 """Data cards: what is known about each data set, with pictures of its twin."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+import math
 
 from medbook._book.markdown import link, table
-from medbook._book.pages import records, twin_strips
+from medbook._book.pages import twin_strips
 from medbook._book.project import Chapter, Project
-from medbook.data import ENTRIES, Entry, ImageInfo, Info
+from medbook.data import ENTRIES, Entry
 from medbook.data.entries import File
-from medbook.errors import MedbookError
-from medbook.yamlfile import STRICT
 
-FILE = "datasets.yml"
-SPLITS: dict[type[Entry], list[str]] = {Info: ["train", "val", "test"], ImageInfo: ["all"]}
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What `book/datasets.yml` adds to the registry; `splits` holds numbers of images."""
-
-    __pydantic_config__: ClassVar = STRICT
-
-    name: str
-    image: str
-    splits: dict[str, int]
-    split_by: str
-    people: str
-    artefacts: str
-    labels: str
-    twin: str
-
-
-def load(project: Project) -> dict[str, Facts]:
-    """The facts of every data set of the registry, by name and in alphabetical order.
-
-    Raises:
-        MedbookError: the file is not as it must be; file and line are named.
-    """
-    root = records.read(project.root / "book" / FILE)
-    facts: dict[str, Facts] = {}
-    for entry in records.entries(root, "sets", Facts, FILE):
-        name, where = entry["name"], f"{FILE}:{entry.line}"
-        if name not in ENTRIES or name in facts:
-            what = "stands here twice" if name in facts else "is not in the registry"
-            raise MedbookError(f"{where}: data set {name} {what}")
-        if list(entry["splits"]) != (splits := SPLITS[type(ENTRIES[name])]):
-            raise MedbookError(f"{where}: `splits` must be {', '.join(splits)}")
-        facts[name] = Facts(**entry)
-    if missing := sorted(ENTRIES.keys() - facts.keys()):
-        raise MedbookError(f"{FILE}: data sets of the registry are missing: {', '.join(missing)}")
-    return {name: facts[name] for name in sorted(facts)}
+CHANNELS = {1: " (grey)", 3: " (colour)"}
 
 
 def overview(project: Project) -> str:
@@ -58,13 +17,12 @@ def overview(project: Project) -> str:
     chapters = project.chapters()
     rows = [
         [
-            link(title(info), f"#{name}"), info.licence, f"{sum(facts.splits.values()):,}",
-            len(info.classes) if isinstance(info, Info) else "none", info.unit,
+            link(title(info), f"#{name}"), info.licence, f"{sum(info.card.splits.values()):,}",
+            len(info.classes) or "none", info.unit,
             ", ".join(overlaps(info)) or "none known",
             ", ".join(_users(chapters, name)),
         ]
-        for name, facts in load(project).items()
-        if (info := ENTRIES[name])
+        for name, info in ENTRIES.items()
     ]  # fmt: skip
     return table(head, rows)
 
@@ -72,9 +30,7 @@ def overview(project: Project) -> str:
 def cards(project: Project) -> str:
     """A section for each data set; its anchor is the name that loads it."""
     chapters = project.chapters()
-    return "\n\n".join(
-        _card(facts, ENTRIES[name], _users(chapters, name)) for name, facts in load(project).items()
-    )
+    return "\n\n".join(_card(info, _users(chapters, name)) for name, info in ENTRIES.items())
 
 
 def title(info: Entry) -> str:
@@ -107,46 +63,48 @@ def _users(chapters: list[Chapter], name: str) -> list[str]:
     ]
 
 
-def _card(facts: Facts, info: Entry, users: list[str]) -> str:
-    splits = ", ".join(f"{n:,} {split}" for split, n in facts.splits.items())
+def _card(info: Entry, users: list[str]) -> str:
+    card = info.card
+    splits = ", ".join(f"{n:,} {split}" for split, n in card.splits.items())
     shared = "; ".join(f"{name} (both from {source})" for name, source in overlaps(info).items())
     known = {
         "Name in code": f"`{info.name}`",
         "Licence": info.licence,
         "Origin": info.origin,
-        "One image": facts.image,
-        "Channels": f"{info.channels} ({'grey' if info.channels == 1 else 'colour'})",
-        **(_values(info) if isinstance(info, ImageInfo) else {}),
+        "One image": card.image,
+        "Channels": f"{info.channels}{CHANNELS.get(info.channels, '')}",
+        **(_values(info) if not info.classes else {}),
         "Independent unit": info.unit,
         "Images": splits,
-        "Split by": facts.split_by,
+        "Split by": card.split_by,
         "Not together with": shared or "no overlap known",
-        "People": facts.people,
-        "Artefacts": facts.artefacts,
-        "Labels": facts.labels,
+        "People": card.people,
+        "Artefacts": card.artefacts,
+        "Labels": card.labels,
         "Used in": ", ".join(users) or "no chapter yet",
-        "Twin": f"{facts.twin}; {twin_strips.count(info)} images, no patient's",
+        "Twin": f"{card.twin}; {twin_strips.count(info)} images, no patient's",
     }
     return "\n\n".join([
         f"({info.name})=\n## {title(info)}",
         "\n".join(f"- **{what}:** {words}" for what, words in known.items()),
         twin_strips.strip(info.name, title(info)),
-        *(["Classes:", _classes(info)] if isinstance(info, Info) else []),
+        *(["Classes:", _classes(info)] if info.classes else []),
         "Files:",
         _files(info),
         f"Credit line to copy:\n\n```text\n{info.credit}\n```",
     ])  # fmt: skip
 
 
-def _values(info: ImageInfo) -> dict[str, str]:
+def _values(info: Entry) -> dict[str, str]:
     """What a number in an image stands for."""
     low, high = info.value_range
     sides = [f"{mm:.4g} mm at {size} px" for size, mm in info.pixel_mm.items()]
-    values = f"{info.value_unit}, {low:,.0f} to {high:,.0f}"
+    span = f"{low:,.0f} to {high:,.0f}" if math.isfinite(high) else "complex"
+    values = f"{info.value_unit}, {span}"
     return {"Values": values, "Side of a pixel": ", ".join(sides) or "not stated"}
 
 
-def _classes(info: Info) -> str:
+def _classes(info: Entry) -> str:
     """The classes; shares are rounded to whole percent, as the registry holds them."""
     whole = sum(info.shares)
     rows = [
@@ -160,7 +118,7 @@ def _files(info: Entry) -> str:
     rows = [
         [f"{size} px", f"`{part.path}`", f"`{part.digest}`", _mirrors(part)]
         for size, file in info.files.items()
-        for part in (file, *file.parts)
+        for part in file
     ]
     return table(["size", "file in the data folder", "hash", "download"], rows)
 

@@ -97,7 +97,7 @@ def _screen(y: Tensor, generator: torch.Generator) -> np.ndarray:
 def _real() -> tuple[np.ndarray, str] | None:
     """Sixteen real X-rays at equal steps and their credit line, if they can be had."""
     try:
-        found = data.images(REAL, 128, source="real")
+        found = data.load(REAL, 128, source="real")
     except MedbookError:
         return None
     index = np.linspace(0, found.n - 1, 2 * SHOWN).astype(int)

@@ -1,4 +1,9 @@
-"""Shapes that twins are drawn with: batches of masks in [0, 1] and smooth noise, in float64."""
+"""Shapes that twins are drawn with: batches of masks in [0, 1] and smooth noise, in float64.
+
+Rounded in the end to whole numbers, they are the same bytes on every machine.
+"""
+
+import zlib
 
 import numpy as np
 from numpy.random import Generator
@@ -6,6 +11,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Number = float | NDArray[np.float64]
+Labels = NDArray[np.int64]
+COARSE = 128  # pixels that the shapes of large images are drawn with at most
+
+
+def seeded(name: str, *more: int) -> Generator:
+    """The random numbers of a twin, by its name: no other twin changes them.
+
+    >>> seeded("fundus").random() == seeded("fundus").random() != seeded("mednist").random()
+    True
+    """
+    words = zlib.crc32(name.encode())
+    return np.random.default_rng([words, *more] if more else words)
 
 
 def u(rng: Generator, n: int, low: float, high: float) -> Array:
@@ -48,3 +65,24 @@ def blob(rng: Generator, y: Array, x: Array, radius: Array, rough: Array | float
         wave = np.cos(k * theta + u(rng, len(y), 0, 2 * np.pi))
         outline += rough * u(rng, len(y), 0, 1.6) * wave
     return step(radius * outline - np.hypot(y, x), 0.1)
+
+
+def enlarged(images: Array, size: int) -> Array:
+    """Images (..., h, h) brought to a larger size by linear interpolation."""
+    h = images.shape[-1]
+    at = np.clip((np.arange(size) + 0.5) * h / size - 0.5, 0, h - 1)
+    hats = np.maximum(1 - np.abs(at[:, None] - np.arange(h)), 0)  # (size, h)
+    return hats @ images @ hats.T
+
+
+def fitted(images: Array, size: int) -> Array:
+    """Images (n, 128, 128) made smaller by averaging over blocks, or enlarged."""
+    n, k = len(images), COARSE // size
+    return images.reshape(n, size, k, size, k).mean((2, 4)) if k else enlarged(images, size)
+
+
+def grey_values(rng: Generator, images: Array, size: int) -> NDArray[np.float32]:
+    """Whole grey values 0 to 255 of images whose shapes are in [0, 1]."""
+    large = enlarged(images, size)
+    large = large + 0.01 * rng.standard_normal(large.shape)
+    return (np.clip(large, 0, 1) * 255).round().astype(np.float32)

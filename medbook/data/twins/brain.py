@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from medbook.data.drawing import Array, ellipse, grain, step
+from medbook.data.twins.drawing import Array, ellipse, grain, step
 
 
 class Contrast(NamedTuple):

@@ -1,0 +1,1 @@
+"""What twins are drawn with: shapes, and pictures that several sets share."""
