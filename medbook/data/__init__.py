@@ -18,7 +18,7 @@ __all__ = [
     "phantom",
 ]  # fmt: skip
 
-DRAWN = {
+DRAWN: dict[str, Any] = {
     "licence": "MIT",
     "credit": "drawn by formula, no patient data",
     "origin": "medbook.phantom",
