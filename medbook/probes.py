@@ -46,7 +46,7 @@ def logistic(h: Tensor, y: Tensor, strength: float) -> nn.Linear:
     >>> logistic(torch.tensor([[-1.0], [1.0]]), torch.tensor([[0], [1]]), 0.1).weight.item() > 0
     True
     """
-    head = nn.Linear(h.shape[1], y.shape[1]).to(h)
+    head = nn.utils.skip_init(nn.Linear, h.shape[1], y.shape[1]).to(h)  # draws no weights
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     search = torch.optim.LBFGS(head.parameters(), max_iter=100, line_search_fn="strong_wolfe")

@@ -124,7 +124,7 @@ def test_pairs_are_learnt_and_shuffled_ones_are_not():
 @pytest.mark.slow
 @pytest.mark.parametrize("rival", RIVALS)
 def test_the_rivals_learn_too(rival):
-    _, _, log = trained(RIVALS[rival](**PLAIN), steps=40)
+    _, _, log = trained(RIVALS[rival](**PLAIN), steps=20)
     first, last = np.mean(log.losses[:5]), np.mean(log.losses[-5:])
     assert last < 0.9 * first
 

@@ -26,6 +26,12 @@ def test_the_area_is_that_of_scikit_learn_ties_included(dtype):
     )
 
 
+def test_a_regression_draws_no_random_numbers():
+    before = torch.get_rng_state()
+    logistic(torch.randn(8, 2, generator=seeded()), torch.arange(8)[:, None] % 2, 0.1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_columns_with_one_answer_do_not_count():
     scores = torch.tensor([[0.1, 5.0], [0.9, 4.0]])
     assert auc(scores, torch.tensor([[0, 1], [1, 1]])) == 1.0
