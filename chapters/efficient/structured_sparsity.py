@@ -556,7 +556,7 @@ STEPS, TICKS = run.scale(smoke=4, laptop=400, gpu=400), run.scale(smoke=2, lapto
 BUILD = {
     "ResNet": partial(resnet, width=run.scale(smoke=16, laptop=16, gpu=64)),
     "ViT": partial(
-        Transformer, blocks=run.scale(smoke=1, laptop=2, gpu=4),
+        Transformer, blocks=run.scale(smoke=1, laptop=2, gpu=2),
         hidden=run.scale(smoke=128, laptop=256, gpu=512),
     ),
 }

@@ -828,15 +828,15 @@ tests = studies  # what remains
 
 # %%
 SIZES = Sizes(
-    widths=run.scale(smoke=(4, 8, 8), laptop=(16, 32, 64), gpu=(32, 64, 128)),
+    widths=run.scale(smoke=(4, 8, 8), laptop=(16, 32, 64), gpu=(16, 32, 64)),
     small=run.scale(smoke=4, laptop=32, gpu=32),
-    latent=run.scale(smoke=4, laptop=16, gpu=32),
-    blocks=run.scale(smoke=(1, 1), laptop=(3, 1), gpu=(5, 2)),
+    latent=run.scale(smoke=4, laptop=16, gpu=16),
+    blocks=run.scale(smoke=(1, 1), laptop=(3, 1), gpu=(3, 1)),
     queue=run.scale(smoke=4, laptop=64, gpu=64),
-    steps=run.scale(smoke=2, laptop=360, gpu=360),
+    steps=run.scale(smoke=2, laptop=360, gpu=300),
     batch=run.scale(smoke=2, laptop=8, gpu=16),
 )
-SHORT = replace(SIZES, steps=run.scale(smoke=1, laptop=150, gpu=150))
+SHORT = replace(SIZES, steps=run.scale(smoke=1, laptop=150, gpu=100))
 RATES = run.scale(smoke=(1e-3,), laptop=(1e-3, 3e-3, 1e-2), gpu=(1e-3, 3e-3, 1e-2))
 DESIGNS = tuple(dict.fromkeys(arm.design for arm in ARMS.values()))
 TWICE = run.seeds(7)[5:]  # a rate is as good as the worse of two: one seed may be lucky
