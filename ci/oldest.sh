@@ -10,3 +10,4 @@ export PATH="$PWD/_build/oldest/bin:$PATH"
 python -m pip --disable-pip-version-check -q install -c "$build/oldest.txt" '.[book,test]'
 python -m pip --disable-pip-version-check list
 python -m pytest -o cache_dir=_build/cache/pytest -m "not slow"
+medbook run unlearnable_examples --profile smoke
