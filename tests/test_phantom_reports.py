@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from medbook.errors import MedbookError
-from medbook.phantom.draw import Draw
 from medbook.phantom.thorax import KINDS, PREVALENCE, SLOTS, Findings
 from medbook.phantom.thorax.findings import RANGES, slots
 from medbook.phantom.thorax.reports import HEDGES, changes, text, write
+from medbook.phantom.thorax.streams import Streams
 
 WORDS = {
     "nodule": r"nodules?\b", "mass": r"\bmass\b", "consolidation": r"consolidation",
@@ -32,7 +32,9 @@ def seeded(seed=0):
 
 
 def drawn(n, seed=0, **prevalence):
-    return Findings.draw(Draw(n, seeded(seed)), {**dict.fromkeys(KINDS, 0.4), **prevalence})
+    return Findings.draw(
+        Streams.start(n, seeded(seed)), {**dict.fromkeys(KINDS, 0.4), **prevalence}
+    )
 
 
 def kinds_named(sentence):
@@ -196,7 +198,7 @@ def test_the_generator_alone_decides():
 
 
 def test_findings_are_as_frequent_as_told():
-    found = Findings.draw(Draw(6000, seeded()), {"mass": torch.linspace(0, 1, 6000)})
+    found = Findings.draw(Streams.start(6000, seeded()), {"mass": torch.linspace(0, 1, 6000)})
     for kind in KINDS:
         wanted = 0.5 if kind == "mass" else PREVALENCE[kind]
         assert abs(found.has(kind).float().mean() - wanted) < 0.025

@@ -9,11 +9,11 @@ import torch
 from medbook.errors import MedbookError
 from medbook.phantom import thorax
 from medbook.phantom.thorax import KINDS, LABELS, SLOTS, Factors, Grid, Scanner, View, sample
-from medbook.phantom.thorax.factors import Table
 from medbook.phantom.thorax.findings import DEVICES, slots
 from medbook.phantom.thorax.frame import Frame
 from medbook.phantom.thorax.lesions import centre
 from medbook.phantom.thorax.masks import boxes
+from medbook.phantom.thorax.streams import Part, Streams
 from medbook.physics.ct import MU_WATER, mu_from_hu
 
 NONE = dict.fromkeys(KINDS, 0.0)
@@ -146,7 +146,7 @@ def test_twelve_ribs_a_side_reach_from_the_spine_to_the_front():
     one = straight(sample(1, seeded(2), NONE))
     shell = one.anatomy.ribs[0]
     assert shell.slabs.value.shape == (1, 24)
-    f = Frame(Table(one.table), one.factors, one.pose)
+    f = Frame(Streams(one.seeds), one.factors, one.pose)
     t = torch.linspace(-1.45, 1.3, 300)
     x, y = (f.a + 5) * t.cos(), (f.b + 5) * t.sin()
     heights = torch.linspace(-150, 160, 400)
@@ -171,7 +171,7 @@ def test_the_heart_is_as_wide_as_told(ill, healthy):
     view = View(200, 400.0, source_mm=math.inf)
     for people in (ill[slots("cardiomegaly")[0] - 2 :][:1], healthy):
         width = people.organ("heart", view, 1.0)[:, 0].any(1).sum(1) * 2.0
-        a = Frame(Table(people.table), people.factors, people.pose).a[:, 0]
+        a = Frame(Streams(people.seeds), people.factors, people.pose).a[:, 0]
         torch.testing.assert_close(width / (2 * a), people.heart_ratio, rtol=0, atol=0.02)
     assert (healthy.heart_ratio < 0.5).all()
     big = KINDS.index("cardiomegaly")
@@ -237,7 +237,7 @@ def test_side_and_zone_are_those_of_the_picture():
     middle = (edges[..., 0] + edges[..., 2]) / 2 - 24
     there = people.findings.present & torch.tensor([k not in DEVICES[1:] for k in SLOTS])
     assert (middle[there].sign() == side[there]).all()
-    f = Frame(Table(people.table), people.factors, people.pose)
+    f = Frame(Streams(people.seeds), people.factors, people.pose)
     for kind in ("nodule", "mass", "consolidation"):
         for slot in slots(kind):
             _, _, z = centre(f, people.findings, slot)
@@ -302,7 +302,7 @@ def test_a_batch_is_its_patients():
 def test_patients_come_back_changed_and_are_the_same():
     people = straight(sample(30, seeded(7)))
     later = people.followup(seeded(1), years=3.0, growth=1.4, news=NONE, resolved=0.0)
-    assert torch.equal(later.table, people.table)
+    assert torch.equal(later.seeds, people.seeds)
     assert torch.equal(later.findings.present, people.findings.present)
     grown = later.findings.size / people.findings.size
     fixed = torch.tensor([kind in DEVICES for kind in SLOTS])
@@ -375,3 +375,63 @@ def test_the_display_lies_between_black_and_white_and_bends_with_gamma(healthy):
     for bad in ({"dose": 0.0}, {"scatter": -1.0}, {"gamma": 0.0}, {"gain": math.nan}):
         with pytest.raises(MedbookError, match="dose, gain and gamma"):
             Scanner(**bad)
+
+
+# ---------------------------------------------------------------- random numbers by part
+
+
+def parts_of(people: thorax.Thorax) -> list[bytes]:
+    """Every shape, label and finding of some patients, one after the other."""
+    a = people.anatomy
+    shapes = [s for kind in a.painted.kinds for s in tensors_of(kind)]
+    others = [a.vessels, *a.bones, *a.devices.values(), *(h.slabs for h in a.ribs)]
+    shapes += [t for shape in others for t in tensors_of(shape)]
+    records = (people.factors, people.pose, people.findings)
+    return [t.numpy().tobytes() for t in [*shapes, *(t for r in records for t in vars(r).values())]]
+
+
+def tensors_of(shape):
+    nested = (vars(shape).get(name) for name in ("first", "second"))
+    inner = [t for part in nested if part is not None for t in tensors_of(part)]
+    return inner or list(shape._tensors())
+
+
+def drawn(names: list[str] | None = None, more: str = "") -> list[bytes]:
+    """Patients; their parts' names are noted, and one part takes numbers for something new."""
+    original = Part.__init__
+
+    def noted(self: Part, seeds: torch.Tensor, name: str) -> None:
+        original(self, seeds, name)
+        if names is not None:
+            names.append(name)
+        if name == more:
+            self.uniform(0, 1, 3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Part, "__init__", noted)
+        return parts_of(sample(3, torch.Generator().manual_seed(4), dict.fromkeys(KINDS, 0.6)))
+
+
+def test_each_name_of_a_part_is_used_once() -> None:
+    names: list[str] = []
+    drawn(names)
+    assert len(names) == len(set(names)) > 30
+
+
+MOST = {"stomach": 4, "nodule 0": 9, "spine": 27, "age": 999}  # tensors that may change
+
+
+@pytest.mark.parametrize("part", MOST)
+def test_a_part_that_draws_more_changes_no_other(part: str) -> None:
+    before, after = drawn(), drawn(more=part)
+    changed = sum(a != b for a, b in zip(before, after, strict=True))
+    assert 0 < changed <= min(MOST[part], len(before) - 1)
+
+
+def test_a_patient_does_not_depend_on_who_else_is_drawn() -> None:
+    people = sample(3, torch.Generator().manual_seed(4))
+    alone = Streams(people.seeds[1:2])
+    assert torch.equal(Factors.draw(alone).age, people.factors.age[1:2])
+    assert torch.equal(
+        alone.of("ribs").uniform(0, 1, 5), Streams(people.seeds).of("ribs").uniform(0, 1, 5)[1:2]
+    )

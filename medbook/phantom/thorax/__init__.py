@@ -11,7 +11,7 @@
     people.followup(generator)                           # the same people later
     replace(people, factors=..., findings=...)           # the same people, had something been other
 
-Everything follows from a table of random numbers, `Factors`, `Pose` and `Findings`; nothing is
+Everything follows from a seed per patient, `Factors`, `Pose` and `Findings`; nothing is
 stored twice, so no output can disagree with another. Shapes are convex; a line enters and leaves
 each once, so X-rays need no voxels and a reconstruction of them commits no inverse crime.
 

@@ -11,17 +11,17 @@ from medbook.phantom.shapes.convex import Ellipsoids
 from medbook.phantom.shapes.painted import Painted
 from medbook.phantom.thorax import bones, organs
 from medbook.phantom.thorax.devices import devices
-from medbook.phantom.thorax.factors import Factors, Pose, Table
+from medbook.phantom.thorax.factors import Factors, Pose
 from medbook.phantom.thorax.findings import HEALTHY_HEART, Findings, slots
 from medbook.phantom.thorax.frame import Frame
 from medbook.phantom.thorax.lesions import lesions
 from medbook.phantom.thorax.organs import LABELS, Paint
 from medbook.phantom.thorax.splat import splat
+from medbook.phantom.thorax.streams import Streams
 from medbook.phantom.thorax.vessels import vessels
 from medbook.phantom.thorax.views import View
 
 LUNGS = LABELS.index("right lung"), LABELS.index("left lung")
-COLUMNS = 2560  # random numbers that a patient is made of, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,18 +95,16 @@ class Anatomy:
         )  # fmt: skip
 
 
-def build(table: Tensor, factors: Factors, pose: Pose, found: Findings) -> Anatomy:
-    """Make all shapes from a table (n, COLUMNS) of random numbers and what is chosen.
+def build(seeds: Tensor, factors: Factors, pose: Pose, found: Findings) -> Anatomy:
+    """Make all shapes from the patients' seeds (n,) and what is chosen.
 
-    Each part reads its columns in the same order whatever is chosen, so patients keep their ribs
-    and vessels when a finding goes.
+    Each part has random numbers of its own, whatever is chosen and whatever other parts there are:
+    patients keep their ribs and vessels when a finding goes.
     """
-    f, paint = Frame(Table(table), factors, pose), Paint()
+    f, paint = Frame(Streams(seeds), factors, pose), Paint()
     (heart,) = slots("cardiomegaly")
-    low, high = HEALTHY_HEART
-    ratio = torch.where(
-        found.present[:, heart, None], found.size[:, heart, None], f.draw.uniform(low, high)
-    )
+    healthy = f.draw.of("width of the heart").uniform(*HEALTHY_HEART)
+    ratio = torch.where(found.present[:, heart, None], found.size[:, heart, None], healthy)
     organs.body(f, paint)
     lungs = organs.lungs(f, paint)
     lesions(f, paint, lungs, found)
@@ -116,7 +114,7 @@ def build(table: Tensor, factors: Factors, pose: Pose, found: Findings) -> Anato
     painted, label = Painted(tuple(paint.shapes)), torch.cat(paint.label, 1)
     tree = vessels(f, lungs.density)
     return Anatomy(
-        painted, torch.cat(paint.density, 1), label, torch.tensor(paint.slot, device=table.device),
+        painted, torch.cat(paint.density, 1), label, torch.tensor(paint.slot, device=seeds.device),
         _within_lung(tree, painted, label), tuple(bones.ribs(f)), tuple(bones.others(f)),
         devices(f, found), ratio[:, 0],
     )  # fmt: skip

@@ -63,7 +63,7 @@ class Hoops:
 
 def ribs(f: Frame) -> list[Hoops]:
     """Twelve pairs: a hard shell, and less of it within."""
-    u = f.draw.uniform
+    u = f.draw.of("ribs").uniform
     number = torch.arange(RIBS, dtype=f.a.dtype, device=f.a.device).expand(f.draw.n, RIBS)
     back = f.apex + 4 * f.s - (f.apex - f.dome + 45 * f.s) / (RIBS - 1) * number  # z at the spine
     forward, outward = u(0.42, 0.60) + 0.012 * number, u(0.16, 0.34)
@@ -110,7 +110,7 @@ def _slab(
 
 def _spine(f: Frame) -> list[Ellipsoids]:
     """Vertebral bodies between hard plates, arches and spinous processes."""
-    u, k = f.draw.uniform, LEVELS
+    u, k = f.draw.of("spine").uniform, LEVELS
     number = torch.arange(k, dtype=f.a.dtype, device=f.a.device).expand(f.draw.n, k)
     pitch = (f.apex - f.dome + 45 * f.s) / (RIBS - 1)
     z = f.apex + (2 - number + 0.5) * pitch
@@ -141,7 +141,7 @@ def _spine(f: Frame) -> list[Ellipsoids]:
 
 def _sternum(f: Frame) -> list[Ellipsoids]:
     """The body of the breast bone and its handle, along the front wall."""
-    u, hard = f.draw.uniform, 0.9 - 0.3 * f.age
+    u, hard = f.draw.of("sternum").uniform, 0.9 - 0.3 * f.age
     tilt = u(0.15, 0.3)
     shapes: list[Ellipsoids] = []
     for z, tall, wide in ((80, 26, 25), (15, 55, 16)):
@@ -154,7 +154,7 @@ def _sternum(f: Frame) -> list[Ellipsoids]:
 
 def _clavicles(f: Frame) -> list[Ellipsoids]:
     """Each bends forwards in its inner and backwards in its outer half."""
-    u = f.draw.uniform
+    u = f.draw.of("clavicles").uniform
     rise, middle = u(0, 26), u(4, 12)
     bones: list[Ellipsoids] = []
     radius, hard = f.s * u(5, 6.2), (1.0 - 0.3 * f.age) * torch.where(f.female, 0.85, 1.0)
@@ -173,7 +173,7 @@ def _clavicles(f: Frame) -> list[Ellipsoids]:
 
 def _shoulders(f: Frame) -> list[Ellipsoids]:
     """Blade, its spine and edge, joint, head and shaft of the upper arm, on either side."""
-    u, s = f.draw.uniform, f.s
+    u, s = f.draw.of("shoulders").uniform, f.s
     bones: list[Ellipsoids] = []
     hard, out = (1.05 - 0.3 * f.age) * torch.where(f.female, 0.85, 1.0), u(-6, 8) + 18 * f.arms
     for side in SIDES:

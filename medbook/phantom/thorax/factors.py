@@ -8,32 +8,12 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.draw import Draw
+from medbook.phantom.thorax.streams import Streams
 
 RANGES = {
     "female": (0, 1), "age": (18, 100), "height": (1.4, 2.1), "bmi": (15, 50),
     "breath": (0, 1), "turn": (-0.5, 0.5), "arms": (0, 1),
 }  # fmt: skip
-
-
-class Table(Draw):
-    """Random numbers that were drawn before: the same table gives the same patient again."""
-
-    def __init__(self, table: Tensor) -> None:
-        """Read the columns of a table (n, K) of numbers between 0 and 1, from the left."""
-        self.n, self.table, self.used = len(table), table, 0
-
-    def uniform(self, low: float | Tensor, high: float | Tensor, k: int = 1) -> Tensor:
-        """Evenly between low and high: the next k columns.
-
-        >>> Table(torch.full((2, 9), 0.5)).uniform(1, 3, k=4).shape
-        torch.Size([2, 4])
-        """
-        if self.used + k > self.table.shape[1]:
-            raise MedbookError(f"the table has {self.table.shape[1]} columns, all are used")
-        share = self.table[:, self.used : self.used + k]
-        self.used += k
-        return low + (high - low) * share
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +54,17 @@ class Factors(Columns):
         _check(self)
 
     @classmethod
-    def draw(cls, draw: Draw) -> Self:
+    def draw(cls, draw: Streams) -> Self:
         """Adults of either sex, 20 to 90 years old.
 
-        >>> Factors.draw(Draw(3, torch.Generator().manual_seed(0))).age.shape
+        >>> Factors.draw(Streams(torch.arange(3))).age.shape
         torch.Size([3])
         """
-        u, female = draw.uniform, draw.chance(0.5).float()
-        height = torch.where(female > 0, u(1.50, 1.76), u(1.62, 1.92))
-        columns = female, u(20, 90), height, 18 + 20 * u(0, 1) * u(0, 1)
+        female, tall = draw.of("sex").chance(0.5).float(), draw.of("height").uniform
+        height = torch.where(female > 0, tall(1.50, 1.76), tall(1.62, 1.92))
+        heavy = draw.of("body mass").uniform
+        bmi = 18 + 20 * heavy(0, 1) * heavy(0, 1)
+        columns = female, draw.of("age").uniform(20, 90), height, bmi
         return cls(*(column[:, 0] for column in columns))
 
 
@@ -107,10 +89,10 @@ class Pose(Columns):
         _check(self)
 
     @classmethod
-    def draw(cls, draw: Draw) -> Self:
+    def draw(cls, draw: Streams) -> Self:
         """Mostly deep breaths, turned by some degrees."""
-        u = draw.uniform
-        return cls(*(column[:, 0] for column in (u(0.3, 1), u(-0.06, 0.06), u(0, 1))))
+        ranges = {"breath": (0.3, 1), "turn": (-0.06, 0.06), "arms": (0, 1)}
+        return cls(*(draw.of(name).uniform(*ends)[:, 0] for name, ends in ranges.items()))
 
 
 def _check(record: Columns) -> None:

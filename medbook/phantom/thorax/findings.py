@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.draw import Draw
 from medbook.phantom.thorax.factors import Columns
+from medbook.phantom.thorax.streams import Streams
 
 SLOTS = (
     "nodule", "nodule", "mass", "consolidation", "effusion", "effusion", "pneumothorax",
     "cardiomegaly", "drain", "sponge", "needle",
 )  # fmt: skip
 KINDS = tuple(dict.fromkeys(SLOTS))
+NAMES = tuple(f"{kind} {SLOTS[:slot].count(kind)}" for slot, kind in enumerate(SLOTS))
 ZONES = "lower", "middle", "upper"
 SIZES = "small", "moderate", "large"
 
@@ -99,7 +100,9 @@ class Findings(Columns):
         return torch.stack([self.has(kind) for kind in KINDS], 1)
 
     @classmethod
-    def draw(cls, draw: Draw, prevalence: Mapping[str, float | Tensor] | None = None) -> "Findings":
+    def draw(
+        cls, draw: Streams, prevalence: Mapping[str, float | Tensor] | None = None
+    ) -> "Findings":
         """Independent findings; a kind with two slots is as frequent as told, too.
 
         Args:
@@ -111,26 +114,25 @@ class Findings(Columns):
         Raises:
             MedbookError: an unknown kind, or no probability.
 
-        >>> some = Findings.draw(Draw(4, torch.Generator().manual_seed(0)), {"mass": 1.0})
+        >>> some = Findings.draw(Streams(torch.arange(4)), {"mass": 1.0})
         >>> some.has("mass")
         tensor([True, True, True, True])
         """
-        u, f = draw.uniform, len(SLOTS)
         chance = _chances(dict(PREVALENCE) | dict(prevalence or {}), draw.n)
-        present = u(0, 1, f) < chance.to(u(0, 1))
-        side = torch.where(draw.chance(0.5, f), 1, -1)
-        zone = u(0, 3, f).long().clamp(max=2)
-        low, high = (torch.tensor(ends).to(chance.dtype) for ends in _ends())
-        share = u(0, 1, f)
-        size = low.to(share) + (high - low).to(share) * share
-        place = torch.stack([u(0, 1, f) for _ in range(3)], -1)
+        # there, side, zone, size, and the three of the place: seven numbers of each slot
+        share = torch.stack([draw.of(name).uniform(0, 1, 7) for name in NAMES], 1)
+        present = share[..., 0] < chance.to(share)
+        side = torch.where(share[..., 1] < 0.5, 1, -1)
+        zone = (3 * share[..., 2]).long().clamp(max=2)
+        low, high = (torch.tensor(ends).to(share) for ends in _ends())
+        size, place = low + (high - low) * share[..., 3], share[..., 4:]
         first, second = slots("effusion")
         side[:, second] = -side[:, first]  # one on either side
         return cls(present, side, zone, size, place)
 
     def later(
         self,
-        draw: Draw,
+        draw: Streams,
         growth: float | Tensor | None = None,
         news: Mapping[str, float | Tensor] | None = None,
         resolved: float = 0.15,
@@ -138,14 +140,14 @@ class Findings(Columns):
         """After some time; see `Thorax.followup`. A new finding is drawn anew, an old one keeps
         its side and place.
         """  # noqa: D205
-        f = len(SLOTS)
         rare = {kind: 0.1 * chance for kind, chance in PREVALENCE.items()}
         fresh = Findings.draw(draw, rare | dict(news or {}))
-        factor = torch.exp(draw.uniform(-0.5, 0.55, f))
+        course = [draw.of(f"{name}, course") for name in NAMES]
+        factor = torch.exp(torch.cat([one.uniform(-0.5, 0.55) for one in course], 1))
         if growth is not None:
             factor = torch.as_tensor(growth).to(factor).reshape(-1, 1).expand_as(factor)
         (heart,), low, high = slots("cardiomegaly"), *(torch.tensor(e).to(factor) for e in _ends())
-        gone = draw.chance(resolved, f)
+        gone = torch.cat([one.chance(resolved) for one in course], 1)
         gone[:, heart] = False
         fixed = torch.tensor([kind in DEVICES for kind in SLOTS]).to(gone.device)
         factor = torch.where(fixed, 1.0, factor)

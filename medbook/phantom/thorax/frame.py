@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from medbook.phantom.shapes.convex import Boxes, Ellipsoids
-from medbook.phantom.thorax.factors import Factors, Pose, Table
+from medbook.phantom.thorax.factors import Factors, Pose
+from medbook.phantom.thorax.streams import Streams
 
 Shape = TypeVar("Shape", Boxes, Ellipsoids)
 Numbers = float | Tensor  # one for all, (n, 1) for each patient, or (n, k) for k shapes of each
@@ -35,8 +36,8 @@ class Frame:
         age: 0 at 20 and 1 at 90 years.
     """
 
-    def __init__(self, draw: Table, factors: Factors, pose: Pose) -> None:
-        self.draw, self.factors, self.pose, u = draw, factors, pose, draw.uniform
+    def __init__(self, draw: Streams, factors: Factors, pose: Pose) -> None:
+        self.draw, self.factors, self.pose, u = draw, factors, pose, draw.of("frame").uniform
         self.female, self.s = factors.female[:, None] > 0.5, factors.height[:, None] / 1.7
         self.age = (factors.age[:, None] - 20) / 70
         self.breath, self.arms = pose.breath[:, None], pose.arms[:, None]

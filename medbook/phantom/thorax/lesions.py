@@ -5,7 +5,7 @@ from torch import Tensor
 
 from medbook.phantom.shapes.base import Convex
 from medbook.phantom.shapes.convex import Boxes, Ellipsoids, Intersection
-from medbook.phantom.thorax.findings import SLOTS, Findings, slots
+from medbook.phantom.thorax.findings import NAMES, SLOTS, Findings, slots
 from medbook.phantom.thorax.frame import AWAY, HUGE, Frame, Numbers
 from medbook.phantom.thorax.materials import AIR, MUSCLE, WATER
 from medbook.phantom.thorax.organs import LABELS, Lungs, Paint
@@ -48,7 +48,7 @@ def _gap(found: Findings, side: Tensor) -> Tensor:
 
 def _round(f: Frame, paint: Paint, lungs: Lungs, found: Findings, slot: int) -> None:
     """A solid ball, or a cloud with a denser core: wherever there is lung on its side."""
-    u, kind = f.draw.uniform, SLOTS[slot]
+    u, kind = f.draw.of(f"{NAMES[slot]}, shape").uniform, SLOTS[slot]
     there = found.present[:, slot, None]
     x, y, z = centre(f, found, slot)
     r, side = 0.5 * found.size[:, slot, None], found.side[:, slot, None]

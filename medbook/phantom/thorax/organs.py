@@ -52,7 +52,7 @@ class Lungs:
 
 def body(f: Frame, paint: Paint) -> None:
     """Trunk, neck, shoulders, arms and breasts of fat, with muscle within."""
-    u, s, rim = f.draw.uniform, f.s, f.rim
+    u, s, rim = f.draw.of("body").uniform, f.s, f.rim
     breasts = _breasts(f)
     spread, heavy = u(0, 10), u(0.9, 1.1)
     for name, density, less in (("fat", FAT, 0 * rim), ("muscle", MUSCLE, rim)):
@@ -82,7 +82,7 @@ def body(f: Frame, paint: Paint) -> None:
 
 def lungs(f: Frame, paint: Paint) -> Lungs:
     """Each fills its half of the cavity as far as an ellipsoid reaches that leans on the other."""
-    u = f.draw.uniform
+    u = f.draw.of("lungs").uniform
     density = torch.lerp(u(0.27, 0.36), u(0.17, 0.25), f.breath)
     cavity, both = f.cavity(), []
     for side in SIDES:
@@ -96,7 +96,7 @@ def lungs(f: Frame, paint: Paint) -> Lungs:
 
 def mediastinum(f: Frame, paint: Paint, ratio: Tensor) -> None:
     """Heart of a width that is `ratio` of the cavity's, great vessels, and tissue at the spine."""
-    u, s = f.draw.uniform, f.s
+    u, s = f.draw.of("mediastinum").uniform, f.s
     y = -0.86 * f.b
     paint.add("mediastinum", MUSCLE, f.ellipsoids(
         (f.scoliosis, y, 0), (u(19, 23) * s, u(24, 30) * s, 400 * s)))  # fmt: skip
@@ -117,7 +117,7 @@ def heart_width(f: Frame, ratio: Tensor) -> tuple[Tensor, Tensor]:
 
 def abdomen(f: Frame, paint: Paint) -> None:
     """What the domes of the diaphragm cover, the liver on the right; gas in the stomach."""
-    u, s = f.draw.uniform, f.s
+    u, s = f.draw.of("abdomen").uniform, f.s
     cavity = f.cavity(1.0)
     lower = u(6, 18) * s
     for side, drop in ((-1, 0 * lower), (1, lower)):
@@ -127,6 +127,8 @@ def abdomen(f: Frame, paint: Paint) -> None:
             (side * u(0.38, 0.44) * f.a, u(0.02, 0.12) * f.b, top - tall),
             (0.74 * f.a, 1.14 * f.b, tall), pitch=0.10)  # fmt: skip
         paint.add("abdomen", LIVER, Intersection(dome, cavity, dome.value))
+    stomach = f.draw.of("stomach")
+    u = stomach.uniform
     gas = f.ellipsoids(
         (u(0.3, 0.5) * f.a, u(-0.1, 0.3) * f.b, f.dome - lower - u(20, 28) * s),
         (u(12, 30) * s, u(14, 28) * s, u(6, 13) * s), lean=u(-0.4, 0.4))  # fmt: skip
@@ -134,13 +136,13 @@ def abdomen(f: Frame, paint: Paint) -> None:
     paint.add("abdomen", LIVER, Intersection(middle, cavity, middle.value))
     below = f.boxes((0, 0, f.dome - 75 * s - HUGE), (HUGE, HUGE, HUGE))
     paint.add("abdomen", 1.03, Intersection(cavity, below, cavity.value))
-    none, names = f.draw.chance(0.35), (LABELS.index("abdomen"), LABELS.index("stomach gas"))
+    none, names = stomach.chance(0.35), (LABELS.index("abdomen"), LABELS.index("stomach gas"))
     paint.add(torch.where(none, *names), torch.where(none, LIVER, AIR), gas)
 
 
 def airways(f: Frame, paint: Paint) -> None:
     """Windpipe and two main bronchi."""
-    u, s = f.draw.uniform, f.s
+    u, s = f.draw.of("airways").uniform, f.s
     fork, y = 38 * s, -0.28 * f.b
     top = _points(f, (0, y, 240 * s), (u(-1, 3) * s, y, fork))
     paint.add("airway", AIR, f.rods(*top, u(6.5, 9) * s, 0.0))
@@ -151,7 +153,7 @@ def airways(f: Frame, paint: Paint) -> None:
 
 def _breasts(f: Frame) -> list[Ellipsoids]:
     """Caps on the front wall, low in the chest; thin pads of fat on the chests of men."""
-    u, s = f.draw.uniform, f.s
+    u, s = f.draw.of("breasts").uniform, f.s
     large = torch.where(f.female, u(0.5, 1.1), 0.3) * (0.75 + 0.02 * f.rim)
     z = (-20 - u(0, 25) * f.age) * s
     deep, wide = (14 + 34 * large) * s, (42 + 35 * large) * s
@@ -168,7 +170,7 @@ def _breasts(f: Frame) -> list[Ellipsoids]:
 
 def _vessels(f: Frame, paint: Paint) -> None:
     """Superior vena cava, the arch of the aorta and its descending part, pulmonary trunk, hila."""
-    u, s, old = f.draw.uniform, f.s, f.age
+    u, s, old = f.draw.of("great vessels").uniform, f.s, f.age
     paint.add("mediastinum", BLOOD, f.ellipsoids(
         (-u(20, 25) * s, 0.1 * f.b, 62 * s), (u(9, 13) * s, 13 * s, 62 * s)))  # fmt: skip
     wide = (11.5 + 4 * old) * s
@@ -184,7 +186,7 @@ def _vessels(f: Frame, paint: Paint) -> None:
 
 def _heart(f: Frame, paint: Paint, ratio: Tensor) -> None:
     """Two ellipsoids whose outlines reach exactly as far as `heart_width` says."""
-    u, s = f.draw.uniform, f.s
+    u, s = f.draw.of("heart").uniform, f.s
     right, left = heart_width(f, ratio)
     lean, slim = u(-0.85, -0.5), u(0.78, 0.90)  # the apex points down and to the left
     reach = 0.43 * (right + left)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
-from medbook.phantom.draw import Draw
 from medbook.phantom.thorax import masks
-from medbook.phantom.thorax.anatomy import COLUMNS, Anatomy, build
+from medbook.phantom.thorax.anatomy import Anatomy, build
 from medbook.phantom.thorax.factors import Factors, Pose
 from medbook.phantom.thorax.findings import Findings
 from medbook.phantom.thorax.materials import attenuation
 from medbook.phantom.thorax.reports import Sentence, write
+from medbook.phantom.thorax.streams import Streams
 from medbook.phantom.thorax.views import View
 from medbook.phantom.thorax.volumes import Grid, filled
 from medbook.physics.ct.measure import hu_from_mu
@@ -32,7 +32,7 @@ class Thorax:
     one cured.
 
     Attributes:
-        table: (n, COLUMNS) numbers between 0 and 1, of which the anatomy is made.
+        seeds: (n,) int64: all that is not chosen follows from them, part by part.
         factors: who they are.
         pose: how they stand.
         findings: what they have.
@@ -41,23 +41,23 @@ class Thorax:
         MedbookError: different numbers of patients.
     """
 
-    table: Tensor
+    seeds: Tensor
     factors: Factors
     pose: Pose
     findings: Findings
 
     def __post_init__(self) -> None:
-        given = [len(part) for part in (self.table, self.factors, self.pose, self.findings)]
-        if len(set(given)) != 1 or self.table.shape[1:] != (COLUMNS,):
+        given = [len(part) for part in (self.seeds, self.factors, self.pose, self.findings)]
+        if len(set(given)) != 1 or self.seeds.ndim != 1:
             raise MedbookError(
-                f"numbers of patients {given} and table {tuple(self.table.shape)}: all must be of "
-                f"the same patients, and the table (n, {COLUMNS})"
+                f"numbers of patients {given} and seeds {tuple(self.seeds.shape)}: all must be of "
+                "the same patients, and the seeds (n,)"
             )
 
     @cached_property
     def anatomy(self) -> Anatomy:
         """All shapes, made once."""
-        return build(self.table, self.factors, self.pose, self.findings)
+        return build(self.seeds, self.factors, self.pose, self.findings)
 
     def paths(self, view: View = FRONTAL) -> Tensor:
         """Lengths along the rays of soft tissue (as water), cortical bone and iron.
@@ -65,7 +65,7 @@ class Thorax:
         Returns:
             (n, 3, H, W) in mm; `attenuation` makes line integrals of them at either energy.
         """
-        return self.anatomy.paths(view).to(self.table.dtype)
+        return self.anatomy.paths(view).to(self.factors.age.dtype)
 
     def xray(self, view: View = FRONTAL, energy: str = "high", bones: bool = True) -> Tensor:
         """Line integrals of the attenuation: an X-ray before any scanner, bright where dense.
@@ -93,7 +93,7 @@ class Thorax:
             (n, 1, D, H, W) in HU, from head to feet, front to back, the patient's right to left.
         """
         parts, _ = filled(self.anatomy, grid or Grid())
-        return hu_from_mu(attenuation(parts, "high")).to(self.table.dtype)
+        return hu_from_mu(attenuation(parts, "high")).to(self.factors.age.dtype)
 
     def labels(self, grid: Grid | None = None) -> Tensor:
         """What is in the middle of each voxel: (n, 1, D, H, W) numbers of `LABELS`."""
@@ -140,7 +140,7 @@ class Thorax:
         """The same people later: in another pose, their findings grown, shrunk, gone or new.
 
         Args:
-            generator: on the device of the table.
+            generator: on the device of the patients.
             years: between the two examinations.
             growth: factor of size of all findings, a number or (n,); random from 0.6 to 1.7 if
                 left out.
@@ -153,7 +153,7 @@ class Thorax:
         >>> (later.factors.age - people.factors.age).tolist()
         [2.0, 2.0]
         """
-        draw = Draw(len(self), generator)
+        draw = Streams.start(len(self), generator)
         age = (self.factors.age + years).clamp(max=100)
         return replace(
             self, factors=replace(self.factors, age=age), pose=Pose.draw(draw),
@@ -177,11 +177,11 @@ class Thorax:
         return self._map(lambda tensor: tensor[index])
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.seeds)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         factors, pose = self.factors.map(function), self.pose.map(function)
-        return type(self)(function(self.table), factors, pose, self.findings.map(function))
+        return type(self)(function(self.seeds), factors, pose, self.findings.map(function))
 
 
 def sample(
@@ -205,7 +205,7 @@ def sample(
     >>> sample(3, torch.Generator().manual_seed(0), {"effusion": 1.0}).findings.has("effusion")
     tensor([True, True, True])
     """
-    draw = Draw(n, generator)
+    draw = Streams.start(n, generator)
     drawn = Factors.draw(draw)
     pose, findings = Pose.draw(draw), Findings.draw(draw, prevalence)
-    return Thorax(draw.uniform(0, 1, COLUMNS), factors or drawn, pose, findings)
+    return Thorax(draw.seeds, factors or drawn, pose, findings)

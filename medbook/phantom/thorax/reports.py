@@ -1,12 +1,22 @@
 """Reports whose every sentence follows from the findings, and says of which it speaks."""
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 
 from medbook.errors import MedbookError
 from medbook.phantom.thorax import phrases
-from medbook.phantom.thorax.findings import DEVICES, GROWTH, KINDS, SLOTS, Findings, slots
+from medbook.phantom.thorax.findings import (
+    DEVICES,
+    GROWTH,
+    KINDS,
+    NAMES,
+    SLOTS,
+    Findings,
+    slots,
+)
+from medbook.phantom.thorax.streams import Streams
 
 HEDGES = 0.3  # probability of a hedge where a finding is small
 MENTIONED = 0.5  # probability that what is absent is said to be absent
@@ -34,21 +44,16 @@ class Sentence:
 
 
 class _Choice:
-    """Random choices for one report."""
+    """Random choices for what a report says of one part."""
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
+    def __init__(self, draw: Streams, part: str) -> None:
+        self.draw = draw.of(f"{part}, words")
 
     def share(self) -> float:
-        where = self.generator.device
-        return torch.rand((), generator=self.generator, device=where).item()
+        return self.draw.uniform(0, 1).item()
 
     def of(self, options: tuple[str, ...]) -> str:
         return options[int(self.share() * len(options))]
-
-    def order(self, sentences: list[list[Sentence]]) -> list[Sentence]:
-        keyed = sorted((self.share(), i) for i in range(len(sentences)))
-        return [sentence for _, i in keyed for sentence in sentences[i]]
 
 
 def write(
@@ -71,16 +76,19 @@ def write(
     Raises:
         MedbookError: `before` is of other patients.
 
-    >>> from medbook.phantom.draw import Draw
+    >>> from medbook.phantom.thorax.streams import Streams
     >>> rng = torch.Generator().manual_seed(0)
-    >>> one = Findings.draw(Draw(1, rng), dict.fromkeys(KINDS, 0.0) | {"needle": 1.0})
+    >>> one = Findings.draw(Streams.start(1, rng), dict.fromkeys(KINDS, 0.0) | {"needle": 1.0})
     >>> [s.present for s in write(one, rng)[0] if s.kind == "needle"]
     [True]
     """
     if before is not None and len(before) != len(found):
         raise MedbookError(f"{len(before)} earlier examinations of {len(found)} patients")
-    choice = _Choice(generator)
-    return [_one(found, number, choice, before) for number in range(len(found))]
+    seeds = Streams.start(len(found), generator).seeds
+    return [
+        _one(found, number, Streams(seeds[number : number + 1]), before)
+        for number in range(len(found))
+    ]
 
 
 def text(sentences: list[Sentence]) -> str:
@@ -115,23 +123,29 @@ def _change(was: bool, now: bool, ratio: float) -> str | None:
     return "larger" if ratio >= GROWTH else "smaller" if ratio <= 1 / GROWTH else "unchanged"
 
 
-def _one(found: Findings, number: int, choice: _Choice, before: Findings | None) -> list[Sentence]:
-    """The report of one patient."""
+def _one(found: Findings, number: int, draw: Streams, before: Findings | None) -> list[Sentence]:
+    """The report of one patient: each finding, and each kind that is absent, has its own words."""
     present = found.present[number].tolist()
-    groups: list[list[Sentence]] = []
+    groups: list[tuple[float, list[Sentence]]] = []  # with a number that puts them in order
     change: list[str | None] = [None] * len(SLOTS)
     if before is not None:
         this = slice(number, number + 1)
         (change,) = changes(before[this], found[this])
-        gone = [slot for slot, what in enumerate(change) if what == "resolved"]
-        groups = [[_resolved(before, number, slot, choice)] for slot in gone]
-    for slot in (slot for slot, there in enumerate(present) if there):
-        groups.append(_finding(found, number, slot, choice, change[slot]))
-    absent = [kind for kind in KINDS if not any(present[slot] for slot in slots(kind))]
-    groups += [[_absent(kind, choice)] for kind in absent if choice.share() < MENTIONED]
+    for slot, name in enumerate(NAMES):
+        choice = _Choice(draw, name)
+        if before is not None and change[slot] == "resolved":
+            groups.append((choice.share(), [_resolved(before, number, slot, choice)]))
+        elif present[slot]:
+            groups.append((choice.share(), _finding(found, number, slot, choice, change[slot])))
+    for kind in KINDS:
+        choice = _Choice(draw, kind)
+        if not any(present[slot] for slot in slots(kind)) and choice.share() < MENTIONED:
+            groups.append((choice.share(), [_absent(kind, choice)]))
+    choice = _Choice(draw, "clear")
     if not any(present) and (choice.share() < 0.5 or not groups):
-        groups.append([Sentence(choice.of(phrases.CLEAR), None, -1, False)])
-    return choice.order(groups)
+        clear = Sentence(choice.of(phrases.CLEAR), None, -1, False)
+        groups.append((choice.share(), [clear]))
+    return [sentence for _, group in sorted(groups, key=itemgetter(0)) for sentence in group]
 
 
 def _finding(

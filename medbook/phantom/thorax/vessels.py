@@ -1,5 +1,7 @@
 """Branching vessels from the root of each lung, as thin ellipsoids that join."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ def vessels(f: Frame, density: Tensor) -> Ellipsoids:
 
 def _tree(f: Frame, side: int, density: Tensor) -> Ellipsoids:
     """Of one lung, first the trunks, fanned out from the root."""
-    u, k = f.draw.uniform, TRUNKS
+    u, k = f.draw.of(f"vessels {side}").uniform, TRUNKS
     fan = torch.linspace(-1.45, 1.25, k).to(f.a) + u(-0.2, 0.2, k)
     direction = _unit(torch.stack([side * fan.cos(), u(-0.7, 0.7, k), fan.sin()], -1))
     low = -8 if side < 0 else 2
@@ -32,16 +34,16 @@ def _tree(f: Frame, side: int, density: Tensor) -> Ellipsoids:
         thick = f.s * RADIUS[generation] * u(0.7, 1.15, count)
         levels.append(f.rods(start, end, thick, (BLOOD - density) + 0 * thick))
         start = end.repeat_interleave(2, 1)
-        direction = _forked(f, direction)
+        direction = _forked(u, direction)
     return joined(levels)
 
 
-def _forked(f: Frame, direction: Tensor) -> Tensor:
+def _forked(u: Callable[..., Tensor], direction: Tensor) -> Tensor:
     """Each direction (n, k, 3) twice, bent to two opposite sides."""
     k = direction.shape[1]
-    sideways = torch.stack([f.draw.uniform(-1, 1, k) for _ in range(3)], -1)
+    sideways = torch.stack([u(-1, 1, k) for _ in range(3)], -1)
     sideways = _unit(sideways - (sideways * direction).sum(-1, keepdim=True) * direction)
-    bend = f.draw.uniform(0.25, 0.6, k)[..., None]
+    bend = u(0.25, 0.6, k)[..., None]
     both = torch.stack([direction + bend * sideways, direction - bend * sideways], 2)
     return _unit(both.flatten(1, 2))
 
