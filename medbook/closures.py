@@ -201,7 +201,7 @@ class Sources:
         name, rest = path[0], path[1:]
         module.check(name)
         found: list[Definition] = [(module, name)] if name in module.statements else []
-        if name in module.imports:
+        if name in module.imports and module.imports[name] != Reference((name,), module.name):
             target = self.resolve(module, module.imports[name][rest])
             return target if isinstance(target, str) else found + target
         if found:

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -298,7 +297,7 @@ class Session:
                 for d in self.datasets.values()
             ],
             "trials": self.trials, "arms": self.arms, "metrics": self.metrics,
-            "claims": list(self.claims.values()), "modules": _loaded_modules(),
+            "claims": list(self.claims.values()),
         }  # fmt: skip
 
 
@@ -366,11 +365,3 @@ def _processor() -> str:
     except (OSError, StopIteration, IndexError):
         pass
     return f"{model} ({torch.backends.cpu.get_cpu_capability()})"
-
-
-def _loaded_modules() -> list[str]:
-    """Source files of medbook that this run used, relative to the package."""
-    names = [n for n in sys.modules if n == "medbook" or n.startswith("medbook.")]
-    files = [Path(f) for n in names if (f := getattr(sys.modules[n], "__file__", None))]
-    root = Path(__file__).parent
-    return sorted(f.relative_to(root).as_posix() for f in files if f.is_relative_to(root))

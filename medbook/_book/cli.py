@@ -71,9 +71,11 @@ def run(
     out: Out = None,
     scheduler: Scheduler = None,
     force: Annotated[bool, typer.Option(help="Run up-to-date chapters too.")] = False,
+    why: Annotated[bool, typer.Option(help="Say what made trials new that were computed.")] = False,
 ) -> None:
     """Execute chapters that are not up to date, here or on a cluster."""
     from medbook._book.runs import execute
+    from medbook._book.runs.outcomes import told
     from medbook._book.runs.plan import make_plans
 
     project = find_project()
@@ -85,6 +87,9 @@ def run(
     for outcome in outcomes:
         console.print(f"{outcome.name}: {outcome.state}")
         _note(outcome.notes)
+        if why and outcome.state != "up to date":
+            for line in told(project.trials, outcome.chapter.id, asked, outcome.plan.seed):
+                console.print(f"  {line}", soft_wrap=True, markup=False)
     _exit_if([str(outcome.failure) for outcome in outcomes if outcome.failure])
 
 
@@ -99,12 +104,22 @@ def verify(
     verbose: Annotated[
         bool, typer.Option(help="Print every number; _build/verify has them in any case.")
     ] = False,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Compute so many stored laptop trials again instead.")
+    ] = None,
 ) -> None:
     """Check the stored results: sound, the same here, notebooks still run, no leaks."""
+    from medbook._book.checks import sample
     from medbook._book.checks import verify as checks
 
     project = find_project()
     selected = project.select(chapters or [])
+    if trials:
+        sampled = sample.check_trials(project, selected, trials, console)
+        for one in sampled:
+            console.print(f"{one.chapter.id}: {one.trials} trials computed again")
+        _exit_if([failure for one in sampled for failure in one.failures])
+        return
     report = checks.verify(
         project, selected, resolve(profile), console,
         leaks=leaks, notebooks=notebooks, verbose=verbose,

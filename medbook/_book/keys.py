@@ -1,88 +1,76 @@
-"""The key of a result: everything its numbers depend on, so that a change can be named."""
+"""What a result rests on and whether it has changed: told from source text, nothing is executed."""
 
-import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbformat import NotebookNode
 
 from medbook import claims, paths
 from medbook._book.project import Chapter, Project
-from medbook.chapter import defining_source
+from medbook.closures import NO_CHAPTER_CODE, Definition, Module, Sources, cells_of, parsed, shorten
+from medbook.errors import MedbookError
 from medbook.results import Results
+from medbook.session import VERSIONS
+from medbook.syntax import Reference, bindings, references, skeleton
 
 Key = dict[str, Any]
 
 DIGITS = 12
+EARLIER = "measured by earlier definitions"  # no trial of today's was ever computed
 
 
-def key_of(project: Project, chapter: Chapter, results: Results) -> Key:
-    """What a result would depend on, were it measured now.
+class Changes(NamedTuple):
+    """What differs from a result, by name: what its numbers rest on, and what arranges them."""
+
+    numbers: list[str]  # definitions that trials reach, versions, claims
+    glue: list[str]  # cells that no trial reaches, and the chapter's definitions that they use
+    around: list[str]  # what those use of medbook: loading of data, statistics, figures
+
+
+def key_of(project: Project, chapter: Chapter, profile: str, seed: int) -> Key:
+    """What a run that starts now depends on, beside the definitions that its trials reach.
 
     Args:
         project: the checkout.
-        chapter: whose result.
-        results: stored results; they say which modules and data sets the run used.
+        chapter: which one.
+        profile: at which it runs.
+        seed: base seed.
 
     Returns:
-        profile, seed, lock (hash of `ci/lock.txt`), cells (a hash per code cell), modules, chapters
-        (whose definitions are loaded), claims (their hashes) and data (their hashes).
+        profile, seed, versions (locked ones of what computes), claims (their hashes), cells (a hash
+        per cell that is not tagged `define`), glue and around (definitions that these cells reach,
+        those of chapters and those of medbook, with their hashes).
     """
-    cells = [cell.source for cell in code_cells(chapter.notebook())]
+    reached = _reached_by_glue(project, chapter)
     known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
     return {
-        "profile": results["profile"],
-        "seed": results["seed"],
-        "lock": _file_hash(project.root / "ci/lock.txt"),
-        "cells": [code_hash(source) for source in cells],
-        "modules": {
-            f"medbook/{module}": _module_hash(paths.PACKAGE / module)
-            for module in results.get("modules", [])
-        },
-        "chapters": _loaded_chapters(project, chapter, "\n".join(cells)),
+        "profile": profile,
+        "seed": seed,
+        "versions": _locked(project.root / "ci/lock.txt"),
         "claims": {id: claim.hash for id, claim in known.items()},
-        "data": _data_hashes(results),
+        "cells": [code_hash(cell.source) for _, cell in glue_cells(chapter.notebook())],
+        "glue": {name: hash for name, hash in reached.items() if _of_chapter(project, name)},
+        "around": {name: hash for name, hash in reached.items() if not _of_chapter(project, name)},
     }
 
 
-def key_before(project: Project, chapter: Chapter, profile: str, seed: int) -> Key:
-    """The key of a run that is about to start: with every module that it might use.
-
-    Taken before the run, so that a source edited meanwhile does not pass for what was executed.
-    """
-    files = [file.relative_to(paths.PACKAGE) for file in paths.PACKAGE.rglob("*.py")]
-    inner = [file for file in sorted(files) if file.parts[0] not in ("_book", "_content")]
-    modules = [file.as_posix() for file in inner]
-    return key_of(project, chapter, {"profile": profile, "seed": seed, "modules": modules})
-
-
-def key_of_run(before: Key, results: Results) -> Key:
-    """The key of a run that has ended: with the modules and data that it did use."""
-    used = {f"medbook/{module}" for module in results["modules"]}
-    modules = {name: value for name, value in before["modules"].items() if name in used}
-    return before | {"modules": modules, "data": _data_hashes(results)}
-
-
-def differences(chapter: Chapter, old: Key, new: Key) -> list[str]:
-    """Names of what differs between two keys.
-
-    Returns:
-        e.g. `chapters/trust/x.py cell 7`, `medbook/data/twins.py`, `ci/lock.txt`,
-        `claim salm-1`, `data mednist`; empty if the keys are equal.
-    """
-    named = [part for part in ("profile", "seed") if old.get(part) != new[part]]
-    named += ["ci/lock.txt"] if old.get("lock") != new["lock"] else []
-    named += _changed_cells(source_name(chapter), old.get("cells", []), new["cells"])
-    prefixes = {"modules": "", "chapters": "", "claims": "claim ", "data": "data "}
-    for part, prefix in prefixes.items():
-        before, after = old.get(part, {}), new[part]
-        names = sorted(before.keys() | after.keys())
-        named += [prefix + name for name in names if before.get(name) != after.get(name)]
-    return named
+def changes(project: Project, chapter: Chapter, stored: Results) -> Changes:
+    """What has changed since a result was measured; all lists are empty if nothing has."""
+    if "key" not in stored or "trials" not in stored:
+        return Changes(["no key was stored with it"], [], [])
+    old, new = stored["key"], key_of(project, chapter, stored["profile"], stored["seed"])
+    numbers = _changed_definitions(project, chapter, stored["trials"])
+    numbers += [f"ci/lock.txt {name}" for name in _differing(old["versions"], new["versions"])]
+    claimed = _differing(old["claims"], new["claims"])
+    numbers += [f"claim {id}" for id in claimed]
+    glue = _changed_cells(chapter, old["cells"], new["cells"])
+    glue += _differing(old["glue"], new["glue"])
+    around = _differing(old["around"], new["around"]) if "around" in old else []
+    return Changes(numbers, glue, around)
 
 
 def new_real_data(results: Results) -> list[str]:
@@ -124,86 +112,121 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     ]
 
 
+def glue_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
+    """The code cells that do more than define, each with its number among the code cells."""
+    numbered = enumerate(code_cells(notebook), 1)
+    return [(n, cell) for n, cell in numbered if "define" not in cell.metadata.get("tags", [])]
+
+
 @lru_cache(maxsize=4096)
 def code_hash(source: str) -> str:
-    """Hash of the syntax tree: comments, docstrings and formatting do not count.
-
-    Stable over Python versions, as empty fields (which newer ones add) are left out.
+    """Hash of the syntax tree of a cell: comments, docstrings and formatting do not count.
 
     >>> code_hash("x = 1  # one") == code_hash("x  =  1") != code_hash("x = 2")
     True
     """
-    tree = _parse(source)
-    text = source if tree is None else repr(_skeleton(tree))
+    try:
+        text = repr([skeleton(statement) for statement in _statements(source)])
+    except MedbookError:  # no Python
+        text = source
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
-def _parse(source: str) -> ast.Module | None:
-    """Syntax tree of a cell; None for what is no Python even without IPython's magics."""
+def sources_of(project: Project) -> Sources:
+    """Definitions of the checkout's chapters and of medbook, read again as soon as a file changes.
+
+    Making them takes time (every file is parsed), and every state asks for them.
+    """
+    package = (f for f in paths.PACKAGE.rglob("*.py") if not set(NO_CHAPTER_CODE) & set(f.parts))
+    stats = ((path, path.stat()) for path in sorted((*package, *project.sources())))
+    return _sources(project, paths.PACKAGE, tuple((p, s.st_mtime_ns, s.st_size) for p, s in stats))
+
+
+@lru_cache(maxsize=2)
+def _sources(project: Project, package: Path, stamp: tuple[tuple[Path, int, int], ...]) -> Sources:
+    texts = {path.stem: path for path in project.sources()}
+
+    def cells(id: str) -> list[Any]:
+        if id not in texts:
+            raise MedbookError(f"there is no chapter {id!r}")
+        return cells_of(texts[id].read_text(encoding="utf-8"))
+
+    return Sources(cells, package)
+
+
+def _reached_by_glue(project: Project, chapter: Chapter) -> dict[str, str]:
+    """The definitions that the cells which are not tagged `define` reach by name."""
+    sources = sources_of(project)
+    module = sources.chapter(chapter.id)
+    cells = [cell.source for _, cell in glue_cells(chapter.notebook())]
+    statements = [statement for source in cells for statement in _statements(source)]
+    start = list(_used(sources, module, references(statements), bindings(statements)))
+    return shorten(sources.closure(start), chapter.id)
+
+
+def _used(
+    sources: Sources,
+    module: Module,
+    found: Iterable[Reference],
+    bound: Mapping[str, Reference | None],
+) -> Iterator[Definition]:
+    """What references lead to, other than values of the cells themselves and libraries."""
+    for reference in found:
+        if not reference.module and (name := reference.path[0]) in bound:
+            imported = bound[name]
+            if imported is None and name not in module.statements:
+                continue
+            reference = imported[reference.path[1:]] if imported else reference
+        try:
+            target = sources.resolve(module, reference)
+        except MedbookError:  # of IPython, or of a chapter that is not there
+            continue
+        yield from target if isinstance(target, list) else ()
+
+
+def _of_chapter(project: Project, name: str) -> bool:
+    return "." not in name or name.split(".")[0] in {path.stem for path in project.sources()}
+
+
+def _statements(source: str) -> list[Any]:
     try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError):  # ValueError: null bytes
+        return parsed(source, "a cell")
+    except MedbookError:
         from IPython.core.inputtransformer2 import TransformerManager
 
-    try:
-        return ast.parse(TransformerManager().transform_cell(source))
-    except (SyntaxError, ValueError):
-        return None
+        return parsed(TransformerManager().transform_cell(source), "a cell")
 
 
-def _skeleton(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_skeleton(item) for item in node]
-    if not isinstance(node, ast.AST):
-        return None if node is None else repr(node)
-    fields = {name: _skeleton(value) for name, value in ast.iter_fields(node)}
-    if _has_docstring(node):
-        fields["body"] = fields["body"][1:]
-    return type(node).__name__, [(name, x) for name, x in fields.items() if x not in (None, [])]
+def _changed_definitions(
+    project: Project, chapter: Chapter, trials: Mapping[str, Any]
+) -> list[str]:
+    """Names of definitions that trials reach and that are no longer what they were."""
+    sources, named = sources_of(project), []
+    for trial in trials.values():
+        if not trial["keys"]:
+            named.append(EARLIER)
+        now = sources.current(chapter.id, trial["definitions"])
+        named += [name for name, hash in trial["definitions"].items() if now[name] != hash]
+    return list(dict.fromkeys(named))
 
 
-def _has_docstring(node: ast.AST) -> bool:
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    return isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None
+def _locked(path: Path) -> dict[str, str]:
+    """Versions that a lock file gives to the packages that numbers depend on."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    pairs = (line.split(";")[0].split(" ")[0].partition("==") for line in lines)
+    return {name: version for name, _, version in pairs if name in VERSIONS}
 
 
-def _module_hash(path: Path) -> str:
-    return code_hash(path.read_text(encoding="utf-8")) if path.exists() else "removed"
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
 
 
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS] if path.exists() else "none"
-
-
-def _data_hashes(results: Results) -> dict[str, str]:
-    return {entry["name"]: entry["sha256"] for entry in results.get("data", [])}
-
-
-def _loaded_chapters(project: Project, chapter: Chapter, source: str) -> dict[str, str]:
-    """Definitions of the chapters that this one names in a string, and of those that they name."""
-    others = {path.stem: path for path in project.sources() if path.stem != chapter.id}
-    named, todo = {}, _named_in(source, others)
-    while todo:
-        path = others.pop(todo.pop())
-        text = defining_source(path.read_text(encoding="utf-8"))
-        named[path.relative_to(project.root).as_posix()] = code_hash(text)
-        todo |= _named_in(text, others)
-    return named
-
-
-def _named_in(source: str, chapters: Iterable[str]) -> set[str]:
-    """Those chapters whose id is a string in the code."""
-    mentioned = {name for name in chapters if name in source}
-    tree = _parse(source) if mentioned else None  # few chapters name another: parse only those
-    nodes = ast.walk(tree) if tree else ()
-    return mentioned & {node.value for node in nodes if isinstance(node, ast.Constant)}
-
-
-def _changed_cells(source: str, old: list[str], new: list[str]) -> list[str]:
-    named = []
+def _changed_cells(chapter: Chapter, old: list[str], new: list[str]) -> list[str]:
+    numbers = [number for number, _ in glue_cells(chapter.notebook())]
+    name, named = source_name(chapter), []
     for what, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if what == "delete":
-            named += [f"{source} cell {number} removed" for number in range(i + 1, j + 1)]
+            named += [f"{name}: a cell was removed"] * (j - i)
         elif what != "equal":
-            named += [f"{source} cell {number}" for number in range(k + 1, m + 1)]
-    return named
+            named += [f"{name} cell {numbers[place]}" for place in range(k, m)]
+    return list(dict.fromkeys(named))

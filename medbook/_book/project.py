@@ -92,6 +92,11 @@ class Project:
         """Where `medbook run` puts notebooks and results of this machine."""
         return self.build / "run" / (profile if seed == 0 else f"{profile}-seed{seed}")
 
+    @property
+    def trials(self) -> Path:
+        """Outcomes of trials that this machine has computed."""
+        return self.build / "trials"
+
     def sources(self) -> list[Path]:
         """The files of all chapters, by part and name."""
         return sorted(self.root.glob("chapters/*/*.py"))

@@ -84,7 +84,7 @@ def check_numbers(
     for chapter in chapters:
         by_seed.setdefault(stored[chapter.id].get("seed", 0), []).append(chapter)
     for seed, group in by_seed.items():
-        plan = make_plan(project, profile, seed)
+        plan = make_plan(project, profile, seed, fresh=profile == "smoke")
         for outcome in _run(plan, group, console, report):
             chapter = outcome.chapter
             found = outcome.state
@@ -114,10 +114,9 @@ def check_leaks(
     project: Project, chapters: Sequence[Chapter], console: Console, report: Report
 ) -> None:
     """Run smoke with permuted test labels: only metrics on "test" may change."""
-    plain = make_plan(project, "smoke")
-    permuted = make_plan(
-        project, "smoke", out=project.build / "run/smoke-permuted", variables=PERMUTED
-    )
+    plain = make_plan(project, "smoke", fresh=True)
+    out = project.build / "run/smoke-permuted"
+    permuted = make_plan(project, "smoke", out=out, variables=PERMUTED, fresh=True)
     for chapter in _run_those(plain, chapters, console, report):
         if not _run_those(permuted, [chapter], console, report):
             continue
@@ -186,8 +185,8 @@ def _compare(
 
 def _unsteady(project: Project, chapter: Chapter, console: Console, report: Report) -> bool:
     """True if a repeated smoke run gives other training numbers without any permutation."""
-    plain = make_plan(project, "smoke")
-    again = make_plan(project, "smoke", out=project.build / "run/smoke-again")
+    plain = make_plan(project, "smoke", fresh=True)
+    again = make_plan(project, "smoke", out=project.build / "run/smoke-again", fresh=True)
     if not _run_those(again, [chapter], console, report):
         return False
     return bool(leaking(*(results.load(plan.results(chapter)) for plan in (plain, again))))

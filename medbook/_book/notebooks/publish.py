@@ -9,7 +9,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from medbook import results
-from medbook._book.keys import code_cells, source_name
+from medbook._book.keys import changes, code_cells, glue_cells
 from medbook._book.notebooks.card import notebook_links
 from medbook._book.notebooks.frame import bare, surround, text_of
 from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project, read_notebook
@@ -53,12 +53,14 @@ def normalised(chapter: Chapter, executed: NotebookNode) -> NotebookNode:
 
     Args:
         chapter: its prose is taken as it is now.
-        executed: as papermill wrote it, or as it was published; its code is that of the chapter.
+        executed: as papermill wrote it, or as it was published; its cells are those of the
+            chapter, though what `define` cells define may have changed since.
     """
     made = bare(chapter)
-    pairs = zip(code_cells(made), code_cells(executed), strict=True)
-    for number, (cell, run) in enumerate(pairs, 1):
+    for number, cell in enumerate(code_cells(made), 1):
         cell.execution_count = number
+    pairs = zip(glue_cells(made), glue_cells(executed), strict=True)  # others print nothing
+    for (number, cell), (_, run) in pairs:
         cell.outputs = [_clean_output(o, number) for o in _joined(run.outputs) if _kept(o)]
     return made
 
@@ -72,6 +74,7 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
         measured["smoke"] = results.numbers(smoke)
     else:
         measured["agrees"] = agreeing(_stored(project, chapter, "smoke"), measured)
+    measured["key"].pop("around")  # of interest where the run can be repeated at once
     measured["digest"] = results.digest(measured)
     published = project.notebook(chapter.id)
     results_file = project.published(chapter.id, plan.profile)
@@ -107,9 +110,9 @@ def _refresh(plan: Plan, chapter: Chapter) -> Path:
 def _refuse_outlived(plan: Plan, chapter: Chapter) -> None:
     """Raise if what is published is of another run than asked for, or of other code or claims."""
     state, reasons = judge(plan.project, chapter, plan.profile)
-    if state not in ("stale", "missing"):  # if smoke vouches for a change, it is none of a cell
-        reasons = [r for r in reasons if r.startswith(f"{source_name(chapter)} cell")]
+    if state in ("current", "checked by smoke"):
         stored = results.load(plan.project.published(chapter.id, plan.profile))
+        reasons = changes(plan.project, chapter, stored).glue  # outputs are of these cells
         published = plan.project.notebook(chapter.id)
         if stored["seed"] != plan.seed:
             reasons.append(f"seed {stored['seed']} is published")

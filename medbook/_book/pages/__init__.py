@@ -14,7 +14,7 @@ from medbook._book.markdown import duration, link, table
 from medbook._book.pages import scoreboard, slots
 from medbook._book.pages.scoreboard import States
 from medbook._book.project import Chapter, Project
-from medbook._book.state import state
+from medbook._book.state import State, judge
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 
@@ -24,7 +24,7 @@ TO_CHAPTER = re.compile(r"\[([^\]]*)\]\((?:book/)?notebooks/(\w+)\.ipynb\)")
 def generated(project: Project) -> dict[str, str]:
     """Every page of the site that is no notebook: path in the checkout -> Markdown."""
     states = {
-        (chapter.id, profile): state(project, chapter, profile)
+        (chapter.id, profile): judge(project, chapter, profile)
         for chapter in project.chapters()
         for profile in PROFILES
     }
@@ -61,14 +61,16 @@ def status(project: Project, states: States) -> str:
     ]
     text = (
         "What is stored for each chapter, and what this machine got. `current`: measured with "
-        "this source. `checked by smoke`: the source changed since, the smoke numbers did not. "
-        "`stale`: to be run again. `missing`: not run yet. *Here* is the machine that built "
+        "today's definitions. `replay`: only cells around the measurements changed since, a run "
+        "takes seconds where these are stored. `checked by smoke`: definitions changed since, the "
+        "smoke numbers did not. `stale`: to be run again; what changed is named. `missing`: not "
+        "run yet. [How to verify](verify.md) says more. *Here* is the machine that built "
         "this page; its numbers are compared as [How to verify](verify.md) explains."
     )
     return "\n\n".join(["# Status", text, table(head, rows)]) + "\n"
 
 
-def _status_row(project: Project, chapter: Chapter, profile: str, state: str) -> list[str]:
+def _status_row(project: Project, chapter: Chapter, profile: str, state: State) -> list[str]:
     path = project.published(chapter.id, profile)
     stored = results.load(path) if path.exists() else None
     mine = project.run_folder(profile, stored["seed"] if stored else 0) / path.name
@@ -78,7 +80,7 @@ def _status_row(project: Project, chapter: Chapter, profile: str, state: str) ->
     if stored:
         run = [duration(stored["seconds"]), memory(stored), stored["environment"]["device"]]
     took = duration(here["seconds"]) if here else ""
-    return [name, profile, state, *run, took, agreement(stored, here)]
+    return [name, profile, str(state), *run, took, agreement(stored, here)]
 
 
 def agreement(stored: results.Results | None, here: results.Results | None) -> str:

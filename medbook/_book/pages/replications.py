@@ -10,7 +10,7 @@ from medbook._book.project import Project
 from medbook.errors import MedbookError
 from medbook.results import Results
 
-CODE = ("cells", "modules", "chapters")  # parts of the key; versions may be others
+CODE = ("cells", "glue")  # parts of the key; versions may be others
 NEEDED = {"chapter", "profile", "seed", "claims"}
 
 Stored = Mapping[tuple[str, str], Results]  # (chapter, profile) -> results
@@ -87,13 +87,19 @@ def _why_not(run: Results, book: Results | None, seen: set[tuple[str, str, int]]
         return "of a chapter or profile that the book has no result of"
     if run["seed"] == book["seed"]:
         return "from the base seed of the book"
-    if any(run.get("key", {}).get(part) != book.get("key", {}).get(part) for part in CODE):
+    if _code(run) != _code(book):
         return "of other code"
     if not any(_comparable(mine, theirs) for mine in run["claims"] for theirs in book["claims"]):
         return "of other claims or another kind of data"
     if _identity(run) in seen:
         return "from a seed that is counted already"
     return None
+
+
+def _code(run: Results) -> Any:
+    """What the numbers of a run rest on, other than versions."""
+    trials = {name: trial["definitions"] for name, trial in run.get("trials", {}).items()}
+    return trials, *(run.get("key", {}).get(part) for part in CODE)
 
 
 def _identity(run: Results) -> tuple[str, str, int]:

@@ -1,7 +1,7 @@
 """The scoreboard: every system, every tested claim, and what chance alone would give."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -11,6 +11,7 @@ from medbook._book.markdown import framed, link, table, title
 from medbook._book.pages import replications
 from medbook._book.pages.replications import Pool
 from medbook._book.project import Project
+from medbook._book.state import State
 from medbook.claims import Claim, System, load_systems
 from medbook.profiles import PROFILES
 from medbook.stats import LEVEL, VERDICTS
@@ -19,7 +20,7 @@ FALSE_RATE = (1 - LEVEL) / 2  # of the verdict "reproduced" where there is no ef
 DOUBTFUL = ("checked by smoke", "stale")
 
 Stored = dict[tuple[str, str], results.Results]  # (chapter, profile) -> results
-States = dict[tuple[str, str], str]  # (chapter, profile) -> one of medbook._book.state.STATES
+States = Mapping[tuple[str, str], State]  # (chapter, profile) -> state of what is stored
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def summary(system: System, stored: Stored, profile: str) -> str:
 def _standing(project: Project, system: System, states: States) -> str:
     """Where the system is treated, and which of its stored runs are not of today's source."""
     mine = {profile: states[system.chapter, profile] for profile in PROFILES}
-    old = [f"its `{p}` run is {name}" for p, name in mine.items() if name in DOUBTFUL]
+    old = [f"its `{p}` run is {state.name}" for p, state in mine.items() if state.name in DOUBTFUL]
     where = chapter_link(project, system, title(system.chapter), "notebooks")
     return f"Chapter: {'; '.join([where, *old])}."
 

@@ -162,7 +162,7 @@ def _settle(
         ended = Ended(code=1, log=[str(error)], notebook=None, results=None)
     if ended.code or ended.notebook is None or ended.results is None:
         return _fail(plan, chapter, ended)
-    measured = ended.results | {"key": keys.key_of_run(job.key, ended.results)}
+    measured = ended.results | {"key": job.key}
     _store(plan, chapter, measured | ({"cluster": True} if on_cluster else {}), ended.notebook)
     return None
 

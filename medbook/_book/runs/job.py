@@ -1,7 +1,9 @@
 """One job: a chapter at one profile from one seed, executed by papermill on whatever machine."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,14 +14,17 @@ from pathlib import Path
 
 from medbook import paths, results
 from medbook._book import keys
-from medbook._book.project import Chapter
+from medbook._book.project import Chapter, Project
+from medbook._book.runs import outcomes
 from medbook._book.runs.failure import cell_seconds
 from medbook._book.runs.plan import Plan
 from medbook.claims import claims_file
+from medbook.closures import NO_CHAPTER_CODE
 from medbook.errors import MedbookError
 
 KERNEL_DIED = 138  # exit code of papermill
 LOG_LINES = 50
+LOADED = re.compile(r"""\bload\(\s*["'](\w+)["']""")  # of a chapter, or of a data set
 CHILD = Path(__file__).with_name("child.py")
 NOT_INHERITED = {
     "MEDBOOK_PERMUTE_TEST",
@@ -40,9 +45,11 @@ class Job:
     notebook: str
     book: Mapping[str, str]  # files of the checkout that the chapter reads
     key: keys.Key
+    package: Mapping[str, str]  # hashes of the files of medbook that chapters may import
     cells: int
     cell_seconds: int
     variables: Mapping[str, str]
+    fresh: bool  # start from an empty store: compute every trial
 
 
 @dataclass(frozen=True)
@@ -84,21 +91,22 @@ class Lifeline:
 
 def make_job(plan: Plan, chapter: Chapter) -> Job:
     """A chapter of a plan as its sources are now: a later edit does not change the job."""
-    key = keys.key_before(plan.project, chapter, plan.profile, plan.seed)
     root = plan.project.root
     notebook = chapter.notebook()
-    read = ["book/systems.yml", keys.source_name(chapter), *key["chapters"]]
-    if (root / (claimed := claims_file(chapter.id))).exists():
+    read = [root / "book/systems.yml", *_read_chapters(plan.project, chapter.path)]
+    if (claimed := root / claims_file(chapter.id)).exists():
         read.append(claimed)
     return Job(
         name=f"{chapter.id}.{plan.profile}-seed{plan.seed}.{plan.tag}",
         chapter=chapter.id,
         notebook=json.dumps(notebook),
-        book={name: (root / name).read_text(encoding="utf-8") for name in read},
-        key=key,
+        book={f.relative_to(root).as_posix(): f.read_text(encoding="utf-8") for f in read},
+        key=keys.key_of(plan.project, chapter, plan.profile, plan.seed),
+        package=_package(),
         cells=len(notebook.cells) + 1,  # papermill adds one with the parameters
         cell_seconds=cell_seconds(chapter),
         variables=plan.variables,
+        fresh=plan.fresh,
     )
 
 
@@ -152,6 +160,7 @@ def environment(
         "MEDBOOK_OUT": str(out),
         "MEDBOOK_PROFILE": profile,
         "MEDBOOK_THREADS": str(threads),
+        "MEDBOOK_TRIALS": str(build / "trials"),
         "PYTHONPATH": os.pathsep.join(path),
         "IPYTHONDIR": str(build / "ipython"),
         "MPLCONFIGDIR": str(build / "matplotlib"),
@@ -163,18 +172,36 @@ def environment(
 
 
 def _check_same_medbook(job: Job) -> None:
-    """The sources of medbook that chapters import must be those that the key names."""
-    other = [
-        name
-        for name, hashed in job.key["modules"].items()
-        if not (file := paths.PACKAGE.parent / name).exists()
-        or keys.code_hash(file.read_text(encoding="utf-8")) != hashed
-    ]
+    """The sources of medbook that chapters import must be those of the run."""
+    here = _package()
+    other = sorted(n for n in {**job.package, **here} if job.package.get(n) != here.get(n))
     if other:
         raise MedbookError(
             f"medbook in {paths.PACKAGE} is not that of the run ({', '.join(other[:3])} differ): "
             "use the same version everywhere, and change no source while a run begins"
         )
+
+
+def _package() -> dict[str, str]:
+    """Hashes of the files of medbook that chapters may import."""
+    files = {f.relative_to(paths.PACKAGE): f for f in sorted(paths.PACKAGE.rglob("*.py"))}
+    return {
+        f"medbook/{name.as_posix()}": hashlib.sha256(file.read_bytes()).hexdigest()
+        for name, file in files.items()
+        if name.parts[0] not in NO_CHAPTER_CODE
+    }
+
+
+def _read_chapters(project: Project, source: Path) -> list[Path]:
+    """The file of a chapter, and of all whose definitions it loads."""
+    others = {path.stem: path for path in project.sources()}
+    found, todo = list[Path](), [source]
+    while todo:
+        found.append(todo.pop())
+        named = LOADED.findall(found[-1].read_text(encoding="utf-8"))
+        new = {others[id] for id in named if id in others} - {*found, *todo}
+        todo += sorted(new)
+    return found
 
 
 def _attempt(
@@ -189,6 +216,8 @@ def _attempt(
     results.write_atomic(source, job.notebook)
     out.mkdir()
     work.mkdir()
+    usual = folder / "trials" if job.fresh else build / "trials"
+    variables = {"MEDBOOK_TRIALS": str(usual), **job.variables}
     report(0)
     process = subprocess.Popen(
         [
@@ -199,7 +228,7 @@ def _attempt(
             "--execution-timeout", str(job.cell_seconds),
             "--log-output", "--no-progress-bar",
         ],
-        env=environment(folder / "book", build, out, profile, threads, job.variables),
+        env=environment(folder / "book", build, out, profile, threads, variables),
         stdin=lifeline.end_of_child, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True, encoding="utf-8", errors="replace",
         start_new_session=True,  # Ctrl-C is for the parent, which then cuts the lifeline
@@ -207,8 +236,21 @@ def _attempt(
     log = _follow(process, report)
     code = process.wait()
     notebook = made.read_text(encoding="utf-8") if made.exists() else None
-    measured = out / f"{job.chapter}.{profile}.json"
-    return Ended(code, log, notebook, results.load(measured) if measured.exists() else None)
+    return Ended(code, log, notebook, _measured(job, out, Path(variables["MEDBOOK_TRIALS"]), build))
+
+
+def _measured(job: Job, out: Path, store: Path, build: Path) -> results.Results | None:
+    """The results of a run, and whether it has computed all of its trials itself."""
+    profile, seed = job.key["profile"], job.key["seed"]
+    file = out / f"{job.chapter}.{profile}.json"
+    if not file.exists():
+        return None
+    if job.fresh:  # who executes the chapter next need not compute them again
+        outcomes.share(outcomes.all_files(store), store, build / "trials")
+    measured: results.Results = {"trials": {}} | results.load(file)
+    used = {key for trial in measured["trials"].values() for key in trial["keys"]}
+    new = {line["key"] for line in outcomes.reasons(store, job.chapter, profile, seed)}
+    return measured | {"fresh": used <= new}
 
 
 def _follow(process: subprocess.Popen[str], report: Report) -> list[str]:

@@ -17,13 +17,17 @@ from medbook.errors import MedbookError
 
 @dataclass(frozen=True)
 class Plan:
-    """One run of chapters: at which profile, from which seed, to which folder."""
+    """One run of chapters: at which profile, from which seed, to which folder.
+
+    A fresh one counts only if it has computed all of its trials itself.
+    """
 
     project: Project
     profile: str
     seed: int
     out: Path
     variables: Mapping[str, str]
+    fresh: bool = False
 
     @property
     def tag(self) -> str:
@@ -46,6 +50,7 @@ def make_plan(
     *,
     out: Path | None = None,
     variables: Mapping[str, str] | None = None,
+    fresh: bool = False,
 ) -> Plan:
     """A run with its defaults filled in.
 
@@ -55,9 +60,10 @@ def make_plan(
         seed: base seed.
         out: folder of notebooks and results; the project's own run folder if None.
         variables: further environment variables of the kernels.
+        fresh: take no trial from the store.
     """
     resolved = Path(os.path.realpath(out or project.run_folder(profile, seed)))
-    return Plan(project, profile, seed, resolved, variables or {})
+    return Plan(project, profile, seed, resolved, variables or {}, fresh)
 
 
 def make_plans(
@@ -84,8 +90,12 @@ def outdated(plan: Plan, chapter: Chapter) -> list[str]:
         stored, _ = load_run(plan, chapter)
     except MedbookError as error:
         return [str(error)]
-    new = keys.key_of(plan.project, chapter, stored | {"seed": plan.seed})
-    changed = keys.differences(chapter, stored["key"], new)
+    if stored["seed"] != plan.seed:
+        return ["seed"]
+    if plan.fresh and not stored.get("fresh"):
+        return ["it took trials from the store"]
+    numbers, glue, around = keys.changes(plan.project, chapter, stored)
+    changed = numbers + glue + around
     return changed + keys.new_real_data(stored) + list(_other_environment(stored))
 
 
