@@ -30,39 +30,52 @@ seed = 0
 # Difference of the class means as a filter, with the threshold that is best on the `tune` split.
 CLEAN = """
 # %%
-import hashlib
-import torch
 import medbook
-from medbook.training import TrainingLog
 
 run = medbook.start("clean", profile, seed)
 data = run.load("pneumoniamnist")
 tune = data.val
 
 # %% tags=["define"]
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from medbook.data import Dataset, Split
+from medbook.stats import t_interval
+from medbook.training import TrainingLog
+
 CANDIDATES = 41
+
+@dataclass(frozen=True)
+class Job:
+    data: Dataset
+    tune: Split
+    seed: int
 
 def flat(split):
     return split.images.flatten(1).double() / 255  # (N, D)
 
 def accuracy(scores, labels, threshold):
-    return float(((scores > threshold).long() == labels).double().mean())
+    return float(t_interval(((scores > threshold).long() == labels).double()).mean)
+
+def trial(job):
+    train = job.data.train.balanced(200, seed=job.seed)
+    x = flat(train)
+    w = x[train.labels == 1].mean(0) - x[train.labels == 0].mean(0)  # (D,)
+    thresholds = (x @ w).quantile(torch.linspace(0, 1, CANDIDATES, dtype=torch.float64))
+    best = max(thresholds, key=lambda t: accuracy(flat(job.tune) @ w, job.tune.labels, t))
+    found = [accuracy(flat(s) @ w, s.labels, best) for s in (job.data.val, job.data.test)]
+    digest = hashlib.sha256(f"{w.sum():.9f} {best:.9f}".encode()).hexdigest()[:16]
+    return TrainingLog((), len(train), 1, len(w) + 1, 0.1, digest), *found
 
 # %% tags=["nbval-check-output"]
 print(tuple(data.train.images.shape[1:]))
 
 # %%
-validation, test, logs = [], [], []
-for s in run.seeds(run.scale(smoke=2, laptop=3, gpu=3)):
-    train = data.train.balanced(200, seed=s)
-    x = flat(train)
-    w = x[train.labels == 1].mean(0) - x[train.labels == 0].mean(0)  # (D,)
-    thresholds = (x @ w).quantile(torch.linspace(0, 1, CANDIDATES, dtype=torch.float64))
-    best = max(thresholds, key=lambda t: accuracy(flat(tune) @ w, tune.labels, t))
-    validation.append(accuracy(flat(data.val) @ w, data.val.labels, best))
-    test.append(accuracy(flat(data.test) @ w, data.test.labels, best))
-    digest = hashlib.sha256(f"{w.sum():.9f} {best:.9f}".encode()).hexdigest()[:16]
-    logs.append(TrainingLog((), len(train), 1, len(w) + 1, 0.1, digest))
+seeds = run.seeds(run.scale(smoke=2, laptop=3, gpu=3))
+outcomes = run.map(trial, [Job(data, tune, s) for s in seeds])
+logs, validation, test = zip(*outcomes)
 run.arm("filter", logs)
 
 # %%
@@ -91,7 +104,7 @@ while Path("{wait}").exists():
 results = {{
     "schema": 2, "chapter": "{id}", "profile": profile, "seed": seed, "environment": {{}},
     "seconds": 0.1, "peak_mib": 1, "device_mib": 0, "data": [], "arms": [], "metrics": {metrics},
-    "claims": [], "modules": [],
+    "claims": [],
 }}
 text = json.dumps(results, sort_keys=True)
 results["digest"] = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,36 +1,65 @@
 """What a result's key notices and what it lets pass."""
 
-import copy
+import shutil
+from pathlib import Path
 
 import pytest
 from book_fixtures import Book
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medbook import paths
 from medbook._book import keys
 from medbook._book.project import Chapter
-
-STORED = {
-    "profile": "laptop",
-    "seed": 0,
-    "modules": ["stats.py", "gone.py"],
-    "data": [{"name": "pneumoniamnist", "kind": "real", "sha256": "abc"}],
-}
+from medbook.closures import static_definitions
 
 CELLS = """
 # %%
-def f(x):
-    return x + 1
+import medbook
+from medbook import stats
+
+run = medbook.start("one", profile, seed)
+
+# %% tags=["define"]
+from medbook.training import random_shift
+
+STEP = 1
+
+def helper(x):
+    return x + STEP
+
+def trial(x):
+    return helper(x), random_shift(1)
+
+def mean(values):
+    return sum(values) / len(values)
+
+def unused(x):
+    return x
 
 # %%
-print(f(1))
+print(mean(run.map(trial, [1, 2])))
 """
+SOURCE = "chapters/trust/one.py"
 
 
 @pytest.fixture
 def chapter(book: Book) -> Chapter:
     book.add("one", CELLS, claims=("one-1",))
     return book.project.select(["one"])[0]
+
+
+def as_run_now(book: Book, chapter: Chapter, *functions: str, around: bool = True) -> dict:
+    """What a laptop run of today's source would store, as far as keys go."""
+    sources = keys.sources_of(book.project)
+    trials = {
+        name: {"definitions": static_definitions(chapter.id, [name], sources), "keys": ["ab"]}
+        for name in functions
+    }
+    key = keys.key_of(book.project, chapter, "laptop", 0)
+    if not around:
+        key.pop("around")
+    return {"profile": "laptop", "seed": 0, "trials": trials, "key": key}
 
 
 @pytest.mark.parametrize(
@@ -76,35 +105,78 @@ def test_any_text_has_a_hash(text: str) -> None:
     assert len(keys.code_hash(text)) == keys.DIGITS
 
 
-def test_an_unchanged_chapter_has_no_differences(book: Book, chapter: Chapter) -> None:
-    key = keys.key_of(book.project, chapter, STORED)
-    assert keys.differences(chapter, key, keys.key_of(book.project, chapter, STORED)) == []
+def test_an_unchanged_chapter_has_no_changes(book: Book, chapter: Chapter) -> None:
+    stored = as_run_now(book, chapter, "trial")
+    assert keys.changes(book.project, chapter, stored) == ([], [], [])
 
 
 @pytest.mark.parametrize(
-    ("path", "old", "new", "named"),
+    ("path", "old", "new", "numbers", "glue"),
     [
-        ("chapters/trust/one.py", "x + 1", "x + 2", ["chapters/trust/one.py cell 2"]),
-        ("chapters/trust/one.py", "x + 1", "x + 1  # one more", []),
-        ("chapters/trust/one.py", "# One", "# Another title", []),
-        ("ci/lock.txt", "2.0", "2.1", ["ci/lock.txt"]),
-        ("book/claims/one.yml", "margin: 0.1", "margin: 0.2", ["claim one-1"]),
+        (SOURCE, "STEP = 1", "STEP = 2", ["STEP"], []),
+        (SOURCE, "x + STEP", "x - STEP", ["helper"], []),
+        (SOURCE, "helper(x),", "helper(2 * x),", ["trial"], []),
+        (SOURCE, "/ len", "/ 2 / len", [], ["mean"]),
+        (SOURCE, "    return x\n", "    return 2 * x\n", [], []),
+        (SOURCE, "x + STEP", "x + STEP  # one more", [], []),
+        (SOURCE, "def helper(x):", "def helper(x: int) -> int:", [], []),
+        (SOURCE, "[1, 2]", "[1, 2, 3]", [], [f"{SOURCE} cell 4"]),
+        (SOURCE, "import medbook\n", "import medbook\n\nx = 1\n", [], [f"{SOURCE} cell 2"]),
+        (SOURCE, "# One", "# Another title", [], []),
+        ("ci/lock.txt", "2.0", "2.1", ["ci/lock.txt numpy"], []),
+        ("ci/lock.txt", "numpy==2.0", "numpy==2.0\nrich==9", [], []),
+        ("book/claims/one.yml", "margin: 0.1", "margin: 0.2", ["claim one-1"], []),
     ],
 )
 def test_a_change_is_named(
-    book: Book, chapter: Chapter, path: str, old: str, new: str, named: list[str]
+    book: Book,
+    chapter: Chapter,
+    path: str,
+    old: str,
+    new: str,
+    numbers: list[str],
+    glue: list[str],
 ) -> None:
-    before = keys.key_of(book.project, chapter, STORED)
+    stored = as_run_now(book, chapter, "trial")
     book.edit(path, old, new)
-    assert keys.differences(chapter, before, keys.key_of(book.project, chapter, STORED)) == named
+    assert keys.changes(book.project, chapter, stored) == (numbers, glue, [])
+
+
+@pytest.fixture
+def package(book: Book, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the files of medbook that the chapter reaches, to be edited."""
+    shutil.copytree(paths.PACKAGE, book.root / "medbook", ignore=shutil.ignore_patterns("_book"))
+    monkeypatch.setattr(paths, "PACKAGE", book.root / "medbook")
+    return book.root / "medbook"
+
+
+def test_helpers_count_where_a_trial_reaches_them(
+    book: Book, chapter: Chapter, package: Path
+) -> None:
+    stored = as_run_now(book, chapter, "trial")
+    book.edit("medbook/training.py", "-pixels, pixels + 1", "-pixels, pixels")
+    book.edit("medbook/training.py", "CHECK_EVERY = 50", "CHECK_EVERY = 51")  # of fit, unused
+    book.edit("medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")  # of the session
+    found = keys.changes(book.project, chapter, stored)
+    assert found == (["training.random_shift"], [], ["stats.MAX_SEEDS"])
+    published = as_run_now(book, chapter, "trial", around=False)
+    book.edit("medbook/stats.py", "MAX_SEEDS = 1001", "MAX_SEEDS = 1002")
+    assert keys.changes(book.project, chapter, published) == ([], [], [])
+
+
+def test_a_definition_may_move_to_another_cell(book: Book, chapter: Chapter) -> None:
+    stored = as_run_now(book, chapter, "trial")
+    book.edit(SOURCE, "def mean", '# %% tags=["define"]\ndef mean')
+    assert keys.changes(book.project, chapter, stored) == ([], [], [])
 
 
 def test_an_inserted_cell_does_not_blame_those_after_it(book: Book, chapter: Chapter) -> None:
-    before = keys.key_of(book.project, chapter, STORED)
-    book.edit("chapters/trust/one.py", "# %%\ndef", "# %%\ny = 3\n\n# %%\ndef")
-    after = keys.key_of(book.project, chapter, STORED)
-    assert keys.differences(chapter, before, after) == ["chapters/trust/one.py cell 2"]
-    assert keys.differences(chapter, after, before) == ["chapters/trust/one.py cell 2 removed"]
+    before = as_run_now(book, chapter, "trial")
+    book.edit(SOURCE, "# %%\nprint", "# %%\ny = 3\n\n# %%\nprint")
+    assert keys.changes(book.project, chapter, before).glue == [f"{SOURCE} cell 4"]
+    after = as_run_now(book, chapter, "trial")
+    book.edit(SOURCE, "# %%\ny = 3\n", "")
+    assert keys.changes(book.project, chapter, after).glue == [f"{SOURCE}: a cell was removed"]
 
 
 def test_who_changes_a_notebook_changes_nobody_elses(chapter: Chapter) -> None:
@@ -112,45 +184,44 @@ def test_who_changes_a_notebook_changes_nobody_elses(chapter: Chapter) -> None:
     assert chapter.notebook().cells[1].source != "changed"
 
 
-def test_a_chapter_is_named_by_a_string_not_by_a_word_in_a_comment(book: Book) -> None:
-    book.add("base", '\n# %% tags=["define"]\nK = 1\n')
-    book.add("top", "\n# %%\nbase = 'the base'  # as in base\n")
-    top = book.project.select(["top"])[0]
-    assert keys.key_of(book.project, top, STORED)["chapters"] == {}
-
-
-def test_parts_of_a_stored_key_are_compared(book: Book, chapter: Chapter) -> None:
-    now = keys.key_of(book.project, chapter, STORED)
-    assert now["modules"]["medbook/gone.py"] == "removed"
-    then = copy.deepcopy(now)
-    then["modules"]["medbook/stats.py"] = "other"
-    then["data"]["pneumoniamnist"] = "other"
-    then["seed"] = 3
-    expected = ["seed", "medbook/stats.py", "data pneumoniamnist"]
-    assert keys.differences(chapter, then, now) == expected
-    assert keys.differences(chapter, {}, now)  # a result without a key is never up to date
-
-
 def test_definitions_of_a_loaded_chapter_count(book: Book) -> None:
-    book.add("base", '\n# %% tags=["define"]\nK = 1\n\n# %%\nprint(K)\n')
-    book.add("middle", '\n# %% tags=["define"]\nb = chapter.load("base")\n')
-    book.add("top", '\n# %%\nm = chapter.load("middle")\n')
+    book.add("base", '\n# %% tags=["define"]\ndef k(x):\n    return x\n\n# %%\nprint(k(1))\n')
+    book.add("top", TOP)
     top = book.project.select(["top"])[0]
-    before = keys.key_of(book.project, top, STORED)
-    assert set(before["chapters"]) == {"chapters/trust/base.py", "chapters/trust/middle.py"}
-    book.edit("chapters/trust/base.py", "print(K)", "print(K, K)")  # not a definition
-    assert keys.differences(top, before, keys.key_of(book.project, top, STORED)) == []
-    book.edit("chapters/trust/base.py", "K = 1", "K = 2")
-    after = keys.key_of(book.project, top, STORED)
-    assert keys.differences(top, before, after) == ["chapters/trust/base.py"]
+    stored = as_run_now(book, top, "trial")
+    assert set(stored["trials"]["trial"]["definitions"]) == {"trial", "base.k"}
+    book.edit("chapters/trust/base.py", "print(k(1))", "print(k(2))")  # no definition
+    assert keys.changes(book.project, top, stored) == ([], [], [])
+    book.edit("chapters/trust/base.py", "return x", "return 2 * x")
+    assert keys.changes(book.project, top, stored) == (["base.k"], [], [])
+    shown = as_run_now(book, top)
+    book.edit("chapters/trust/base.py", "return 2 * x", "return x")
+    book.edit("chapters/trust/top.py", "print(trial)", "print(trial, base.k)")
+    assert keys.changes(book.project, top, shown).glue == ["chapters/trust/top.py cell 3", "base.k"]
 
 
-def test_the_key_of_a_run_holds_only_what_it_used(book: Book, chapter: Chapter) -> None:
-    before = keys.key_before(book.project, chapter, "laptop", 0)
-    assert "medbook/data/twins/labelled.py" in before["modules"]
-    assert not any(name.startswith("medbook/_book") for name in before["modules"])
-    used = STORED | {"modules": ["stats.py"]}
-    assert keys.key_of_run(before, used) == keys.key_of(book.project, chapter, used)
+TOP = """
+# %% tags=["define"]
+from medbook import chapter
+
+base = chapter.load("base")
+
+def trial(x):
+    return base.k(x)
+
+# %%
+print(trial)
+"""
+
+
+def test_what_was_measured_by_earlier_definitions_says_so(book: Book, chapter: Chapter) -> None:
+    stored = as_run_now(book, chapter, "trial")
+    stored["trials"]["trial"]["keys"] = []
+    assert keys.changes(book.project, chapter, stored) == ([keys.EARLIER], [], [])
+
+
+def test_a_result_without_a_key_is_never_up_to_date(book: Book, chapter: Chapter) -> None:
+    assert keys.changes(book.project, chapter, {"profile": "laptop", "seed": 0}).numbers
 
 
 def test_a_real_file_makes_a_twin_outdated(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from book_fixtures import BROKEN, CLAIMING, KILLED, Book, quick
 from rich.console import Console
 
 from medbook import paths, results, session
-from medbook._book.runs import execute, lock
+from medbook._book.runs import execute, job, lock
 from medbook._book.runs.execute import Outcome
 from medbook._book.runs.failure import title_of
 from medbook._book.runs.job import environment
@@ -244,9 +244,9 @@ def test_sources_that_change_while_a_run_begins_are_noticed(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book.add("one", quick("one"))
-    hashed = execute.keys.key_before(book.project, book.project.chapters()[0], "smoke", 0)
-    key = hashed | {"modules": hashed["modules"] | {"medbook/stats.py": "0" * 12}}
-    monkeypatch.setattr(execute.keys, "key_before", lambda *_: key)
+    before = job._package() | {"medbook/stats.py": "0" * 64}
+    found = iter([before, job._package()])
+    monkeypatch.setattr(job, "_package", lambda: next(found))
     failure = str(run(book)["one"].failure)
     assert "is not that of the run (medbook/stats.py differ)" in failure
 

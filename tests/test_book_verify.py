@@ -11,15 +11,20 @@ from rich.console import Console
 
 from medbook import results
 from medbook._book.checks import cells, verify
+from medbook._book.checks.sample import check_trials
 from medbook._book.checks.sound import unsound
 from medbook._book.keys import code_cells
 from medbook._book.notebooks.publish import publish
 from medbook._book.runs import execute
-from medbook._book.runs.plan import make_plan, outdated
-from medbook._book.state import judge, state
+from medbook._book.runs.outcomes import told
+from medbook._book.runs.plan import load_run, make_plan, outdated
+from medbook._book.state import judge
+from medbook.errors import MedbookError
 
 SMOKE, LAPTOP = "book/results/clean.smoke.json", "book/results/clean.laptop.json"
 NOTEBOOK = "book/notebooks/clean.ipynb"
+HELPER = "SIGN_TEST_N = 6"  # of stats, which the trial reaches
+NONE_COMPUTED = "no trial was computed: the store had all of them"
 
 pytestmark = pytest.mark.slow
 
@@ -155,38 +160,96 @@ def test_a_missing_notebook_and_missing_results_are_named(published: Book) -> No
     assert any(failure.startswith(f"{SMOKE}: no such results file") for failure in failures)
 
 
-def test_a_changed_helper_makes_the_key_stale(published: Book) -> None:
+def test_only_what_a_trial_reaches_makes_a_result_stale(published: Book) -> None:
     [chapter] = published.project.chapters()
-    assert state(published.project, chapter, "laptop") == "current"
-    assert state(published.project, chapter, "gpu") == "missing"
-    published.edit("../medbook/stats.py", "LEVEL = 0.95", "LEVEL = 0.950  # per cent")
-    assert state(published.project, chapter, "laptop") == "current"  # the same constant
-    published.edit("../medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
-    found = judge(published.project, chapter, "laptop")
-    assert found.name == "stale"
-    assert found.reasons[0] == "medbook/stats.py"
-    assert "run `medbook run clean --profile smoke`" in found.reasons[1]
     plan = make_plan(published.project, "laptop")
-    assert outdated(plan, chapter) == ["medbook/stats.py"]
+    assert judge(published.project, chapter, "laptop") == ("current", [])
+    assert judge(published.project, chapter, "gpu").name == "missing"
+    published.edit("../medbook/stats.py", "LEVEL = 0.95", "LEVEL = 0.950  # per cent")
+    assert outdated(plan, chapter) == []  # the same constant
+    published.edit("../medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
+    assert judge(published.project, chapter, "laptop") == ("current", [])
+    assert outdated(plan, chapter) == ["stats.MAX_SEEDS"]
+    published.edit("../medbook/stats.py", HELPER, "SIGN_TEST_N = 5")
+    found = judge(published.project, chapter, "laptop")
+    assert str(found).startswith("stale: stats.SIGN_TEST_N, not checked: run `medbook run clean")
+
+
+def test_a_changed_figure_asks_for_a_replay_of_seconds(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    published.edit("chapters/trust/clean.py", "print(tuple", "print(1); print(tuple")
+    cell = "chapters/trust/clean.py cell 4"
+    assert judge(published.project, chapter, "laptop") == ("replay", [cell])
+    for profile in ("smoke", "laptop"):
+        plan = make_plan(published.project, profile)
+        [outcome] = execute.run([plan], [chapter], Console())
+        assert outcome.state == "ran"
+        assert told(published.project.trials, "clean", profile, 0) == [NONE_COMPUTED]
+    publish(published.project, chapter, "laptop")
+    assert judge(published.project, chapter, "laptop") == ("current", [])
+    shutil.rmtree(published.project.trials)
+    published.edit("chapters/trust/clean.py", "print(1)", "print(2)")
+    found = judge(published.project, chapter, "laptop")
+    assert found == ("replay", [cell, "3 of 3 trials are not stored here"])
 
 
 def test_equal_smoke_numbers_keep_a_changed_laptop_result(published: Book) -> None:
     [chapter] = published.project.chapters()
-    published.edit("../medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
+    changed = "stats.SIGN_TEST_N"
+    published.edit("../medbook/stats.py", HELPER, "SIGN_TEST_N = 5")
     execute.run([make_plan(published.project, "smoke")], [chapter], Console())
+    [line] = told(published.project.trials, "clean", "smoke", 0)
+    assert line == f"trial: 2 computed: {changed} changed"
     found = judge(published.project, chapter, "laptop")
-    assert found == ("checked by smoke", ["medbook/stats.py"])
+    assert found == ("checked by smoke", [changed])
     assert judge(published.project, chapter, "smoke") == found
     # ... but not if the smoke numbers that belong to it were others
     rewrite(published, LAPTOP, lambda r: r.update(smoke="0" * 16))
     found = judge(published.project, chapter, "laptop")
-    reasons = ["medbook/stats.py", "the smoke numbers stored now are others"]
-    assert found == ("stale", reasons)
+    assert found == ("stale", [changed, "the smoke numbers stored now are others"])
     rewrite(published, SMOKE, lambda r: r.update(agrees=["0" * 16]))  # ... unless these agree
     assert judge(published.project, chapter, "laptop").name == "checked by smoke"
+    publish(published.project, chapter, "smoke")
+    shutil.rmtree(published.root / "_build")  # a clone: what is stored tells
+    assert judge(published.project, chapter, "laptop") == ("checked by smoke", [changed])
+    assert judge(published.project, chapter, "smoke") == ("current", [])
+
+
+def test_smoke_numbers_that_differ_vouch_for_nothing(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    published.edit("../medbook/stats.py", HELPER, "SIGN_TEST_N = 5")
+    execute.run([make_plan(published.project, "smoke")], [chapter], Console())
     rewrite(published, SMOKE, lambda r: r["metrics"]["images"].update(values=[601.0]))
+    smoke = results.load(published.root / SMOKE)
+    rewrite(published, LAPTOP, lambda r: r.update(smoke=results.numbers(smoke)))
     found = judge(published.project, chapter, "laptop")
-    assert found == ("stale", ["medbook/stats.py", "smoke metrics/images differs"])
+    assert found == ("stale", ["stats.SIGN_TEST_N", "smoke metrics/images differs"])
+
+
+def test_verify_takes_no_smoke_trial_from_the_store(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    plan = make_plan(published.project, "smoke")
+    execute.run([plan], [chapter], Console(), force=True)
+    assert outdated(plan, chapter) == []
+    fresh = make_plan(published.project, "smoke", fresh=True)
+    assert outdated(fresh, chapter) == ["it took trials from the store"]
+    assert check(published) == verify.Report()
+    assert outdated(fresh, chapter) == []
+
+
+def test_trials_computed_again_must_give_the_same(published: Book) -> None:
+    chapters = published.project.chapters()
+    [sampled] = check_trials(published.project, chapters, 2, Console())
+    assert (sampled.trials, sampled.failures) == (2, [])
+    plan = make_plan(published.project, "laptop")
+    stored, notebook = load_run(plan, chapters[0])
+    stored["metrics"]["accuracy"]["values"][0] += 0.1  # as if a trial gave something else then
+    execute._store(plan, chapters[0], stored, nbformat.writes(notebook))
+    [sampled] = check_trials(published.project, chapters, 9, Console())
+    assert sampled == (chapters[0], 3, ["clean: metrics/accuracy differs"])
+    shutil.rmtree(published.project.trials)
+    with pytest.raises(MedbookError, match="run `medbook run clean --profile laptop`"):
+        check_trials(published.project, chapters, 1, Console())
 
 
 def test_a_revised_claim_is_stale_whatever_smoke_says(published: Book) -> None:

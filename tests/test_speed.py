@@ -99,11 +99,10 @@ def test_sources_are_converted_once_however_often_chapters_are_judged(
     reads, parse = jupytext.reads, yamlfile.parse
     monkeypatch.setattr(jupytext, "reads", lambda *a, **k: converted.append(1) or reads(*a, **k))
     monkeypatch.setattr(yamlfile, "parse", lambda *a: parsed.append(1) or parse(*a))
-    stored = {"profile": "laptop", "seed": 0, "modules": []}
     for number in range(3):
         book.add(f"chapter_{number}", f"\n# %%\nx = {number}\n", claims=(f"c-{number}",))
     for chapter in book.project.chapters() * 4:
-        keys.key_of(book.project, chapter, stored)
+        keys.key_of(book.project, chapter, "laptop", 0)
         judge(book.project, chapter, "laptop")
     assert (len(converted), len(parsed)) == (3, 1)
 

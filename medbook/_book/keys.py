@@ -67,10 +67,11 @@ def changes(project: Project, chapter: Chapter, stored: Results) -> Changes:
     numbers += [f"ci/lock.txt {name}" for name in _differing(old["versions"], new["versions"])]
     claimed = _differing(old["claims"], new["claims"])
     numbers += [f"claim {id}" for id in claimed]
+    inside = _inside_trials(project, chapter, stored["trials"])
     glue = _changed_cells(chapter, old["cells"], new["cells"])
-    glue += _differing(old["glue"], new["glue"])
+    glue += [name for name in _differing(old["glue"], new["glue"]) if name not in inside]
     around = _differing(old["around"], new["around"]) if "around" in old else []
-    return Changes(numbers, glue, around)
+    return Changes(numbers, glue, [name for name in around if name not in inside])
 
 
 def new_real_data(results: Results) -> list[str]:
@@ -208,6 +209,17 @@ def _changed_definitions(
         now = sources.current(chapter.id, trial["definitions"])
         named += [name for name, hash in trial["definitions"].items() if now[name] != hash]
     return list(dict.fromkeys(named))
+
+
+def _inside_trials(
+    project: Project, chapter: Chapter, trials: Mapping[str, Any]
+) -> Mapping[str, str]:
+    """What trials reached when they were computed, and what the same definitions reach now."""
+    sources = sources_of(project)
+    module = sources.chapter(chapter.id)
+    then = {name: hash for trial in trials.values() for name, hash in trial["definitions"].items()}
+    own = [(module, name) for name in then if name in module.statements]
+    return shorten(sources.closure(own), chapter.id) | then
 
 
 def _locked(path: Path) -> dict[str, str]:

@@ -48,8 +48,8 @@ def check_trials(
     found = {c.id: _stored(plan, c) for c in chapters if not outdated(plan, c)}
     everything = [(c, file) for c in chapters for file in found.get(c.id, ())]
     if not everything:
-        names = ", ".join(chapter.id for chapter in chapters)
-        raise MedbookError(f"no trial is stored here: run `medbook run {names} --profile {PROFILE}`")
+        command = f"medbook run {' '.join(c.id for c in chapters)} --profile {PROFILE}"
+        raise MedbookError(f"no trial of an up-to-date run is stored here: run `{command}`")
     drawn = random.sample(everything, min(count, len(everything)))
     return [
         _again(plan, chapter, found[chapter.id], {f for c, f in drawn if c is chapter}, console)
