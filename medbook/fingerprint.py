@@ -28,6 +28,7 @@ from medbook.closures import Cell, Definition, Module, Sources, cells_of, parsed
 from medbook.errors import MedbookError
 from medbook.syntax import Reference, skeleton
 
+_heard: list[str] = []  # cells of a kernel without history
 STARTED = time.time()  # a source that was edited later is not what this process executes
 ATOMS = (type(None), bool, int, float, complex, str, bytes, type(...), range, slice)
 TORCH_ATOMS = (torch.dtype, torch.layout, torch.memory_format)
@@ -358,9 +359,20 @@ def _executed_cells(chapter: str) -> list[Cell]:
 
 def _executed_texts() -> list[str]:
     if shell := _shell():
-        return [text for text in shell.user_ns["In"] if text]
+        return [text for text in shell.user_ns["In"] if text] or _heard
     file = getattr(sys.modules["__main__"], "__file__", None)
     return [_read_unedited(Path(file))] if file else []
+
+
+def listen() -> None:
+    """Remember the cells that this kernel executes from now on: nbval leaves no history of them."""
+    shell = _shell()
+    if shell and _hear not in shell.events.callbacks["pre_run_cell"]:
+        shell.events.register("pre_run_cell", _hear)
+
+
+def _hear(info: Any) -> None:
+    _heard.append(_shell().transform_cell(info.raw_cell))
 
 
 def _shell() -> Any:
