@@ -9,6 +9,7 @@ from medbook._book import pages, readme
 from medbook._book.markdown import table
 from medbook._book.pages import scoreboard
 from medbook._book.project import Project
+from medbook._book.state import State
 from medbook.claims import load_systems
 from medbook.errors import MedbookError
 
@@ -110,8 +111,9 @@ def test_scoreboard_states_each_tested_claim(book):
 
 def test_a_stale_run_is_named(book):
     result(book, "laptop", LAPTOP)
-    states = {("filters", "smoke"): "missing", ("filters", "gpu"): "current"}
-    text = scoreboard.page(book, states | {("filters", "laptop"): "stale"})
+    states = {("filters", "smoke"): State("missing", []), ("filters", "gpu"): State("current", [])}
+    stale = State("stale", ["training.fit"])
+    text = scoreboard.page(book, states | {("filters", "laptop"): stale})
     assert "Chapter: Filters; its `laptop` run is stale.\n" in text
 
 

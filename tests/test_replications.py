@@ -9,10 +9,12 @@ from book_fixtures import Book
 from medbook import results
 from medbook._book.pages import replications, scoreboard
 from medbook._book.pages.replications import Pool
+from medbook._book.state import State
 from medbook.errors import MedbookError
 from medbook.profiles import PROFILES
 
-CODE = {"cells": ["c1"], "modules": {"medbook/stats.py": "m1"}, "chapters": {}}
+CODE = {"cells": ["c1"], "glue": {"mean": "g1"}}
+TRIALS = {"trial": {"definitions": {"training.fit": "d1"}, "keys": ["k1"], "seconds": [1.0]}}
 CLAIM = {
     "id": "one-1", "hash": "h1", "data": "real", "verdict": "reproduced",
     "effect": 0.3, "low": 0.1, "high": 0.5, "n": 5,
@@ -23,7 +25,8 @@ def a_run(seed: int, claim: dict[str, Any] | None = None, **changed: Any) -> dic
     run = {
         "schema": results.SCHEMA, "chapter": "one", "profile": "laptop", "seed": seed,
         "environment": {},
-        "key": {"lock": "l", **CODE}, "claims": [CLAIM | (claim or {})], "metrics": {},
+        "key": {"versions": {"torch": "2"}, **CODE}, "trials": TRIALS, "metrics": {},
+        "claims": [CLAIM | (claim or {})],
     }  # fmt: skip
     return run | changed
 
@@ -37,7 +40,7 @@ def collect(tmp_path: Path, *runs: dict[str, Any]) -> Pool:
 
 
 def test_other_seeds_of_the_same_code_count_whatever_they_found(tmp_path: Path) -> None:
-    other_versions = {"key": {"lock": "another", **CODE}}
+    other_versions = {"key": {"versions": {"torch": "3"}, **CODE}}
     pool = collect(
         tmp_path, a_run(1), a_run(2, {"verdict": "opposite"}), a_run(3, **other_versions)
     )
@@ -48,11 +51,10 @@ def test_other_seeds_of_the_same_code_count_whatever_they_found(tmp_path: Path) 
 
 
 OTHER_CODE = [
-    {"key": {**CODE, part: changed}}
-    for part, changed in [
-        ("cells", ["c2"]), ("modules", {"medbook/stats.py": "m2"}), ("chapters", {"x": "y"}),
-    ]
-]  # fmt: skip
+    {"key": {**CODE, "cells": ["c2"]}},
+    {"key": {**CODE, "glue": {"mean": "g2"}}},
+    {"trials": {"trial": TRIALS["trial"] | {"definitions": {"training.fit": "d2"}}}},
+]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
 def test_the_scoreboard_states_both(tmp_path: Path) -> None:
     book = Book(tmp_path)
     book.add("one", "", claims=("one-1",))
-    states = {("one", profile): "current" for profile in PROFILES}
+    states = {("one", profile): State("current", []) for profile in PROFILES}
     [system] = scoreboard.systems_of(book.project)
     claim = {"hash": system.claims[0].hash}
     results.save(a_run(0, claim), book.project.published("one", "laptop"))
