@@ -174,6 +174,36 @@ def line_of(text, part):
 MISTAKES = {
     "title": ("# # Filters", "# # Other", "the `#` heading is the title", "# # Other"),
     "two titles": ("# ## The filter", "# # The filter", "a second `#` heading", "# # The filter"),
+    "glue in a map": (
+        "plots.show(",
+        "x = 1\nrun.map(x, [1])\nplots.show(",
+        "'x' of filters is not from a cell",
+        "run.map",
+    ),
+    "lambda in a map": (
+        "plots.show(",
+        "run.map(lambda x: x, [1])\nplots.show(",
+        "give a function by its name",
+        "run.map",
+    ),
+    "training in glue": (
+        "plots.show(",
+        "training.fit(Filter(1))\nplots.show(",
+        "fit() outside of a mapped",
+        "training.fit",
+    ),
+    "steps in glue": (
+        "plots.show(",
+        "while True:\n    update.step()\nplots.show(",
+        "step() outside of a mapped",
+        "    update",
+    ),
+    "maps in a loop": (
+        "plots.show(",
+        "x = [run.map(Filter, [n]) for n in (1, 2)]\nplots.show(",
+        "run.map in a loop",
+        "x = [run",
+    ),
     "no title": ("# # Filters", "# Filters", "no heading `# Filters: a fixture`", "# ---"),
     "missing section": ("# ## The problem\n", "#\n", "no section `## The problem`", "# ---"),
     "order": (
@@ -259,6 +289,17 @@ def test_a_mistake_is_named_by_file_and_line(book, name):
     path.write_text(text)
     found = [p for p in problems(book) if message in p]
     assert [p.split(": ")[0] for p in found] == [f"{SOURCE}:{line_of(text, place)}"], problems(book)
+
+
+def test_one_map_of_many_jobs_and_solutions_that_train_are_let_pass(book):
+    glue = (
+        "figure.step([1], [2])\nfor x in run.map(Filter, [n for n in (1, 2)]):\n    print(x)\nplots"
+    )
+    source = CHAPTER.replace("plots.show(", f"{glue}.show(", 1)
+    source = source.replace('tags=["solution"]\n1', 'tags=["solution"]\nfit(1)', 1)
+    source = source.replace("from torch import", "from dataclasses import dataclass\nfrom torch import")
+    (book.root / SOURCE).write_text(source)
+    assert not [p for p in problems(book) if "map" in p or "trial" in p]
 
 
 def test_code_cells_are_counted_as_in_runs(book):

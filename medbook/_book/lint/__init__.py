@@ -1,11 +1,11 @@
 """Everything in the book's design that a program can check, named by file and cell."""
 
-from medbook._book.lint import book, code, devices, prose
+from medbook._book.lint import book, code, devices, prose, trials
 from medbook._book.lint.page import Page
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Chapter, Project
 
-RULES = (*prose.RULES, *code.RULES, *book.RULES, devices.definitions)
+RULES = (*prose.RULES, *code.RULES, *book.RULES, devices.definitions, *trials.RULES)
 
 
 def check(project: Project, chapters: list[Chapter]) -> list[str]:
