@@ -297,7 +297,9 @@ def test_one_map_of_many_jobs_and_solutions_that_train_are_let_pass(book):
     )
     source = CHAPTER.replace("plots.show(", f"{glue}.show(", 1)
     source = source.replace('tags=["solution"]\n1', 'tags=["solution"]\nfit(1)', 1)
-    source = source.replace("from torch import", "from dataclasses import dataclass\nfrom torch import")
+    source = source.replace(
+        "from torch import", "from dataclasses import dataclass\nfrom torch import"
+    )
     (book.root / SOURCE).write_text(source)
     assert not [p for p in problems(book) if "map" in p or "trial" in p]
 

@@ -34,7 +34,9 @@ def nothing_long(page: Page) -> Problems:
         loops = [node for node in ast.walk(page.trees[number]) if isinstance(node, LOOPS)]
         repeated = {call for loop in loops for call in _repeated(loop)}
         for call in (node for node in ast.walk(page.trees[number]) if isinstance(node, ast.Call)):
-            stepped = _name(call) == "step" and not call.args  # an optimiser; matplotlib has one, too
+            stepped = (
+                _name(call) == "step" and not call.args
+            )  # an optimiser; matplotlib has one, too
             if _name(call) == "fit" or (stepped and call in repeated):
                 problem = f"{_name(call)}() outside of a mapped function: make it a trial"
                 yield page.at(number, problem, call.lineno)
