@@ -18,7 +18,7 @@ DIGITS = 12
 CHAPTER = "chapter:"  # begins the names of modules that are chapters
 LOADER = ("medbook.chapter", "load")  # leads to a chapter's definitions, is none of them
 NO_CHAPTER_CODE = ("_book", "_content")  # folders of the package that chapters do not import
-BUILT_IN = {*dir(builtins), "__file__", "__name__", "__doc__", "__spec__"}
+BUILT_IN = {*dir(builtins), "__file__", "__name__", "__doc__", "__path__", "__spec__"}
 
 
 @dataclass(frozen=True)
