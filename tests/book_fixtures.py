@@ -41,7 +41,7 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from medbook.data import Dataset, Split
+from medbook.data.record import Record, Split
 from medbook.stats import t_interval
 from medbook.training import TrainingLog
 
@@ -49,7 +49,7 @@ CANDIDATES = 41
 
 @dataclass(frozen=True)
 class Job:
-    data: Dataset
+    data: Record
     tune: Split
     seed: int
 
