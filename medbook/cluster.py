@@ -2,10 +2,12 @@
 
 import logging
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
@@ -20,6 +22,7 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 CONNECT_SECONDS = 10
+LOOK_SECONDS = 1  # how soon a new worker gets something to do
 GPU = {"GPU": 1}  # the resource that a worker with a free GPU offers
 ONE_AT_A_TIME = threading.Lock()  # of a worker process: its trials share global random state
 
@@ -55,31 +58,33 @@ def side_by_side(
     import distributed
 
     carry_chapters()
-    with _connected(address) as client:
+    with connected(address) as client:
         run, waiting = uuid4().hex, iter(enumerate(items))
         must = tuple((needed or {}).items())
         running: dict[distributed.Future, int] = {}
-        done = distributed.as_completed([], loop=client.loop)
-
-        def send() -> None:
-            for place, item in waiting:
+        while True:
+            free = max(1, sum(client.nthreads().values())) - len(running)
+            for place, item in islice(waiting, max(0, free)):  # none waits behind a long one
+                call = cloudpickle.dumps((function, item))
                 future = client.submit(
-                    _alone, cloudpickle.dumps((function, item)), must,
-                    key=f"trial-{run}-{place}", pure=False, resources=GPU if gpu else None,
+                    _alone, call, must, key=f"trial-{run}-{place}", pure=False,
+                    resources=GPU if gpu else None,
                 )  # fmt: skip
                 running[future] = place
-                done.add(future)
-                if len(running) >= sum(client.nthreads().values()):
-                    return  # none waits behind a long one while another worker is free
+            if not running:
+                return
+            for future in _ended(list(running)):
+                value, place = cloudpickle.loads(_value(future)), running.pop(future)
+                future.release()
+                yield place, value
 
-        send()
-        while running:
-            future = next(done)
-            place = running.pop(future)
-            value = cloudpickle.loads(_value(future))
-            future.release()
-            send()
-            yield place, value
+
+def _ended(running: "list[distributed.Future]") -> "list[distributed.Future]":
+    """Those that have ended; none after a while, in which workers may have come."""
+    end = time.monotonic() + LOOK_SECONDS
+    while time.monotonic() < end and not any(future.done() for future in running):
+        time.sleep(0.01)
+    return [future for future in running if future.done()]
 
 
 def _alone(call: bytes, needed: tuple[tuple[str, str], ...]) -> bytes:
@@ -123,7 +128,12 @@ def _value(future: "distributed.Future") -> Any:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator["distributed.Client"]:
+def connected(address: str) -> Iterator["distributed.Client"]:
+    """A client of a scheduler, for the length of the block.
+
+    Raises:
+        MedbookError: there is no scheduler, or it runs another version of distributed.
+    """
     import distributed
     from distributed.versions import VersionMismatchWarning
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 from book_fixtures import BROKEN, Book, quick
 from rich.console import Console
 
+from medbook import cluster as trials_cluster
 from medbook import paths
 from medbook._book.runs import cluster, execute
 from medbook._book.runs.execute import Outcome
@@ -44,6 +46,32 @@ while name == "{stop}" and Path("{root}/wait").exists():
     time.sleep(0.05)
 with log.open("a") as file:
     file.write(f"end {{name}} {{worker}}\\n")
+"""
+# The trial named "stops" waits as long as a file exists.
+MAPPED = """
+# %% tags=["define"]
+import os
+import time
+from pathlib import Path
+
+def note(text):
+    with Path("{root}/log").open("a") as file:
+        file.write(f"{{text}} {{os.getpid()}}\\n")
+
+def trial(name):
+    note(f"begin {{name}}")
+    while name == "stops" and Path("{root}/wait").exists():
+        time.sleep(0.05)
+    note(f"end {{name}}")
+    return name
+
+# %%
+import medbook
+
+run = medbook.start("{id}", profile, seed)
+names = [*"abc", "stops", *"defgh"]
+assert run.map(trial, names) == names
+run.finish()
 """
 DEADLY = """
 # %%
@@ -141,6 +169,28 @@ def test_a_job_whose_worker_is_killed_is_done_elsewhere_and_once(
             assert [c.source for c in notebook.cells] == [c.source for c in same.cells]
 
 
+def test_a_chapter_alone_sends_its_trials_and_a_killed_worker_costs_one(
+    book: Book, workers: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDBOOK_TRIALS", str(book.root / "trials"))
+    book.add("one", MAPPED.format(root=book.root, id="one"))
+    (book.root / "wait").touch()
+    with ThreadPoolExecutor(1) as pool:
+        outcomes = pool.submit(run, book, workers, plans_of(book, "out"))
+        try:
+            until(lambda: len(noted(book, "end")) == 8 or outcomes.done())
+            os.kill(int(noted(book, "begin", "stops")[0][2]), signal.SIGKILL)
+        finally:
+            (book.root / "wait").unlink()
+        assert outcomes.result(60)["one"].failure is None
+    counts = Counter(line[0] + " " + line[1] for line in noted(book))
+    assert counts.pop("begin stops") == 2
+    assert set(counts.values()) == {1}
+    stored = load_run(plans_of(book, "out")[0], book.project.chapters()[0])[0]
+    assert len(stored["trials"]["trial"]["keys"]) == 9
+    assert stored["cluster"] is True
+
+
 def test_failures_have_the_same_words_as_on_this_machine(
     book: Book, workers: distributed.LocalCluster
 ) -> None:
@@ -163,7 +213,8 @@ def test_failures_have_the_same_words_as_on_this_machine(
 def test_a_worker_with_another_medbook_is_one_clear_failure(
     book: Book, workers: distributed.LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    book.add("one", quick("one"))
+    for id in ("one", "two"):  # more than one, so that each is a job
+        book.add(id, quick(id))
     copy = tmp_path / "other/medbook"
     shutil.copytree(paths.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "tables.py").write_text("changed = True\n")
@@ -216,7 +267,7 @@ def test_without_a_scheduler_the_error_is_one_line(
     book: Book, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book.add("one", quick("one"))
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(trials_cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(MedbookError, match=f"no Dask scheduler answers at {address}"):
         execute.run(plans_of(book, "out"), book.project.chapters(), Console(), scheduler=address)
 

@@ -1,29 +1,24 @@
 """Jobs on a Dask cluster: any machines whose workers have the same medbook."""
 
-import logging
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 from uuid import uuid4
 
 import distributed
-from distributed.versions import VersionMismatchWarning
 from rich.console import Console
 
 from medbook import parallel
 from medbook._book.runs.job import Ended, Job, Lifeline, Report, execute
 from medbook._book.runs.local import Submit
+from medbook.cluster import GPU, connected
 from medbook.errors import MedbookError
 
-CONNECT_SECONDS = 10
 LOOK_SECONDS = 1  # how soon a worker notices that nobody waits for a job any more
-GPU = {"GPU": 1}  # the resource that a worker with a free GPU offers
 
 
 @contextmanager
@@ -46,7 +41,7 @@ def workers_of(address: str, profile: str, console: Console) -> Iterator[Submit]
     """
     resources = GPU if profile == "gpu" else {}
     reports: dict[str, Report] = {}
-    with _connected(address) as client:
+    with connected(address) as client:
         _note_missing_workers(client, resources, console)
         topic = f"medbook-{uuid4()}"
         client.subscribe_topic(topic, lambda event: reports[event[1][0]](event[1][1]))
@@ -59,34 +54,6 @@ def workers_of(address: str, profile: str, console: Console) -> Iterator[Submit]
             )
 
         yield submit
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[distributed.Client]:
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # else tracebacks
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VersionMismatchWarning)  # told below, in one line
-            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise MedbookError(
-            f"no Dask scheduler answers at {address} ({type(error).__name__}): "
-            "start one with `dask scheduler` and give its address, tcp://host:8786"
-        ) from None
-    with client:
-        _check_versions(client)
-        yield client
-
-
-def _check_versions(client: distributed.Client) -> None:
-    """Processes with different versions of distributed may misunderstand each other."""
-    found = cast(dict[str, Any], client.get_versions())
-    for who, versions in {"scheduler": found["scheduler"], **found["workers"]}.items():
-        if (other := versions["packages"]["distributed"]) != distributed.__version__:
-            raise MedbookError(
-                f"{who} runs distributed {other}, this process {distributed.__version__}: "
-                "install the same version everywhere (ci/lock.txt)"
-            )
 
 
 def _note_missing_workers(

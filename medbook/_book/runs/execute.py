@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nbformat
 from rich.console import Console
@@ -87,7 +87,11 @@ def run(
     if _due(tasks, force):
         with lock.writing(plans):
             due = _longest_first(_due(tasks, force))  # another run may just have ended
-            with _place(plans[0], jobs, scheduler, console) as submit:
+            if scheduler is not None and len(due) == 1 and plans[0].profile != "gpu":
+                due, place = _trials_to(scheduler, *due[0]), None
+            else:
+                place = scheduler
+            with _place(plans[0], jobs, place, console) as submit:
                 ended = _run_all(due, submit, console, on_cluster=scheduler is not None)
     done = {(outcome.plan.out, outcome.chapter.id): outcome for outcome in ended}
     return [
@@ -103,6 +107,18 @@ def _due(tasks: Sequence[Task], force: bool) -> list[Task]:
 def _longest_first(tasks: Sequence[Task]) -> list[Task]:
     """So that none is left alone at the end; those that nobody has timed come first."""
     return sorted(tasks, key=lambda task: -(expected_seconds(*task) or math.inf))
+
+
+def _trials_to(scheduler: str, plan: Plan, chapter: Chapter) -> list[Task]:
+    """A chapter alone runs here, and the cluster computes its trials.
+
+    (On a GPU they stay together: this machine may have none.)
+    """
+    from medbook.cluster import connected
+
+    with connected(scheduler):  # else the chapter would find out
+        variables = {**plan.variables, "MEDBOOK_SCHEDULER": scheduler}
+    return [(replace(plan, variables=variables), chapter)]
 
 
 def _place(
