@@ -262,10 +262,10 @@ def test_a_job_ends_when_nobody_waits_for_it_any_more(
     assert noted(book, "end") == []
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://host:1", "tcp://host:port"])
 def test_without_a_scheduler_the_error_is_one_line(
-    book: Book, address: str, monkeypatch: pytest.MonkeyPatch
+    book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    address = "tcp://127.0.0.1:9"
     book.add("one", quick("one"))
     monkeypatch.setattr(trials_cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(MedbookError, match=f"no Dask scheduler answers at {address}"):
