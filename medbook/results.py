@@ -5,6 +5,7 @@ import json
 import math
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,44 @@ def write_atomic(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; the error names the target.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    write_together({path: text})
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Write text files that belong together, all of them or, where the disk is full, none.
+
+    Args:
+        texts: the whole content of each file; their folders are made.
+
+    Raises:
+        OSError: one cannot be written; the error names it.
+    """
+    ending = f"{os.getpid()}.{threading.get_ident()}"
+    temporary = {path: path.with_name(f".{path.name}.{ending}") for path in texts}
+    path = next(iter(texts))
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary[path].write_text(text, encoding="utf-8")
+        for path in texts:
+            temporary[path].replace(path)
     except OSError as error:  # of a full disk, for instance, which names no file
         error.filename, error.filename2 = str(path), None
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
 
 
 def save(results: Results, path: Path) -> None:
     """Store results with a digest of their content; infinite ends become null."""
-    content = _finite(results)
-    content["digest"] = digest(content)
-    write_atomic(path, text_of(content))
+    write_atomic(path, text_of(sealed(results)))
+
+
+def sealed(results: Results) -> Results:
+    """Results as they are stored: infinite ends are null, and a digest of the content."""
+    content: Results = _finite(results)
+    return content | {"digest": digest(content)}
 
 
 def text_of(results: Results) -> str:

@@ -6,6 +6,7 @@ import yaml
 from book_fixtures import Book
 
 from medbook._book import site, status
+from medbook._book.keys import code_cells
 from medbook._book.notebooks import publish
 from medbook._book.pages import links
 from medbook._book.remote import Remote
@@ -90,3 +91,26 @@ def test_status_names_the_repository(published: Book) -> None:
     assert row().startswith("none: no buttons")
     published.served_at(FORK)
     assert row() == "https://github.com/fork/book"
+
+
+def test_the_site_shows_the_prose_of_today_without_a_run(published: Book) -> None:
+    path = published.project.notebooks / "clean.ipynb"
+    committed = path.read_bytes()
+    published.edit("chapters/trust/clean.py", "# # Clean", "# # Clean\n# A sentence of today.")
+    _, notebook = staged(published)
+    assert "A sentence of today." in notebook.cells[0].source
+    printed = [code_cells(n)[3].outputs for n in (notebook, nbformat.reads(committed, 4))]
+    assert printed[0] == printed[1] != []
+    assert path.read_bytes() == committed
+    assert links.outlived(published.project) == []
+
+
+def test_outputs_are_never_shown_under_code_that_did_not_make_them(published: Book) -> None:
+    source = "chapters/trust/clean.py"
+    published.edit(source, "# # Clean", "# # Clean\n# A sentence of today.")
+    published.edit(source, "CANDIDATES = 41", "CANDIDATES = 42")
+    _, notebook = staged(published)
+    text = nbformat.writes(notebook)
+    assert "A sentence of today." not in text and "CANDIDATES = 41" in text
+    [note] = links.outlived(published.project)
+    assert note.startswith("book/notebooks/clean.ipynb: shown as it was published, cell 3 is not")

@@ -1,6 +1,7 @@
 """What publishing changes in an executed notebook, and what it refuses."""
 
 import copy
+import errno
 import shutil
 from pathlib import Path
 
@@ -253,3 +254,49 @@ def test_smoke_does_not_vouch_for_outputs_under_another_cell(published: Book) ->
     assert judge(published.project, chapter, "laptop").name == "checked by smoke"
     with pytest.raises(MedbookError, match=r"first: chapters/trust/clean\.py cell 6"):
         publish.publish(published.project, chapter, "laptop")
+
+
+def run_again(plan: Plan, chapter: Chapter) -> None:
+    """Another smoke run with the same numbers: it took a minute more."""
+    measured = results.load(plan.results(chapter))
+    measured["seconds"] += 60
+    results.save(measured, plan.results(chapter))
+    as_if_run_now(plan, chapter)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", ["clean.smoke.json", "clean.ipynb"])
+def test_a_disk_that_fills_up_leaves_results_and_notebook_as_they_were(
+    published: Book, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    [chapter] = published.project.chapters()
+    run_again(make_plan(published.project, "smoke"), chapter)
+    pair = published.project.published("clean", "smoke"), published.project.notebook("clean")
+    before = [path.read_bytes() for path in pair]
+    write = Path.write_text
+
+    def fill_up(path: Path, text: str, **options: str) -> int:
+        if full in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(Path, "write_text", fill_up)
+        publish.publish(published.project, chapter, "smoke")
+    assert [path.read_bytes() for path in pair] == before
+    assert publish.publish(published.project, chapter, "smoke") == list(pair)
+    assert [path.read_bytes() != old for path, old in zip(pair, before, strict=True)] == [True] * 2
+    assert unsound(published.project, chapter, "laptop") == []
+
+
+@pytest.mark.slow
+def test_results_and_notebook_of_two_runs_are_noticed(published: Book) -> None:
+    """As when the machine stops between the two."""
+    [chapter] = published.project.chapters()
+    notebook = published.project.notebook("clean")
+    before = notebook.read_bytes()
+    run_again(make_plan(published.project, "smoke"), chapter)
+    publish.publish(published.project, chapter, "smoke")
+    notebook.write_bytes(before)
+    [message] = unsound(published.project, chapter, "laptop")
+    assert message.startswith("book/notebooks/clean.ipynb: its card is not of the stored results")

@@ -1,5 +1,7 @@
 import io
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -103,7 +105,7 @@ def test_a_listed_page_without_a_source_is_named(book):
     (book.notebooks / "filters.ipynb").unlink()
     with pytest.raises(MedbookError, match=r"no source: book/notebooks/filters \(notebooks: run"):
         site.build(book, Console(file=io.StringIO()))
-    assert not book.build.exists()
+    assert not (book.build / "html").exists()
 
 
 def test_a_page_that_was_not_built_is_named(book, monkeypatch):
@@ -114,6 +116,28 @@ def test_a_page_that_was_not_built_is_named(book, monkeypatch):
     monkeypatch.setattr(site, "_render", render)
     with pytest.raises(MedbookError, match=r"was not built: book/intro, book/notebooks/filters"):
         site.build(book, Console(file=io.StringIO()))
+
+
+def test_two_calls_at_once_take_turns_and_both_succeed(book, monkeypatch):
+    pages = ("book/intro", "book/notebooks/filters", "book/scoreboard", "book/status")
+    pages += ("book/references", "book/verify", "book/scale")
+    inside = []
+
+    def render(project, source):
+        inside.append("in")
+        assert inside.count("in") == 1 + inside.count("out"), "two at once"
+        time.sleep(0.3)
+        for page in pages:
+            (source.parent / f"pages/{page}.html").parent.mkdir(parents=True, exist_ok=True)
+            (source.parent / f"pages/{page}.html").write_text("")
+        inside.append("out")
+        return source.parent / "pages"
+
+    monkeypatch.setattr(site, "_render", render)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(site.build, book, Console(file=io.StringIO())) for _ in range(2)]
+    assert {call.result() for call in calls} == {book.build / "html/index.html"}
+    assert inside == ["in", "out"]  # the second finds nothing left to do
 
 
 @pytest.mark.parametrize("found", ["2.0.0", "2.1.0b1", "10.0"])

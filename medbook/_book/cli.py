@@ -134,12 +134,15 @@ def publish(chapters: Names = None, profile: Profile = "laptop", seed: Seed = 0)
     """Write up-to-date runs into book/results and book/notebooks, and their state into README."""
     from medbook._book import readme
     from medbook._book.notebooks import publish as publishing
+    from medbook._book.runs.lock import alone
 
     project = find_project()
-    for chapter in project.select(chapters or []):
-        for path in publishing.publish(project, chapter, named(profile), seed):
-            console.print(f"wrote {path.relative_to(project.root)}")
-    readme.refresh(project)
+    selected = project.select(chapters or [])
+    with alone(project, "publish"):
+        for chapter in selected:
+            for path in publishing.publish(project, chapter, named(profile), seed):
+                console.print(f"wrote {path.relative_to(project.root)}")
+        readme.refresh(project)
 
 
 @app.command()

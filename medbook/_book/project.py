@@ -29,7 +29,6 @@ META: dict[str, tuple[type, str]] = {
     "title": TEXT, "summary": TEXT, "level": TEXT,
     "systems": LIST, "data": LIST, "prerequisites": LIST,
 }  # fmt: skip
-FIELDS = META | {"timeout": (int, "a whole number of seconds")}  # an optional one: for one cell
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,19 @@ class Project:
         """The stored results file of a chapter."""
         return self.results / f"{chapter}.{profile}.json"
 
-    def stored(self, chapter: str) -> dict[str, Results]:
-        """The stored results of a chapter by profile, the smallest first."""
-        paths = {profile: self.published(chapter, profile) for profile in PROFILES}
-        return {profile: results.load(path) for profile, path in paths.items() if path.exists()}
+    def stored(self, chapter: str, new: Results | None = None) -> dict[str, Results]:
+        """The stored results of a chapter by profile, the smallest first.
+
+        Args:
+            chapter: its id.
+            new: results that take the place of those of their profile.
+        """
+        found = {new["profile"]: new} if new else {}
+        for profile in PROFILES:
+            path = self.published(chapter, profile)
+            if profile not in found and path.exists():
+                found[profile] = results.load(path)
+        return {profile: found[profile] for profile in PROFILES if profile in found}
 
     def run_folder(self, profile: str, seed: int = 0) -> Path:
         """Where `medbook run` puts notebooks and results of this machine."""
@@ -169,8 +177,8 @@ def read_chapter(path: Path) -> Chapter:
     if missing := [name for name in META if name not in front]:
         line = _line_of("medbook", path)
         raise MedbookError(f"{where}:{line}: the front matter lacks {', '.join(missing)}")
-    for name in front.keys() & FIELDS.keys():
-        accepted, called = FIELDS[name]
+    for name in front.keys() & META.keys():
+        accepted, called = META[name]
         if not isinstance(front[name], accepted):
             found = f"{where}:{_line_of(name, path)}: `{name}` is {front[name]!r}"
             raise MedbookError(f"{found}, expected {called}")

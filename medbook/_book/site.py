@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 
 from medbook import results
 from medbook._book import pages
@@ -17,6 +18,7 @@ from medbook._book.pages import links
 from medbook._book.project import Project
 from medbook._book.remote import find_remote
 from medbook._book.runs.failure import ANSI
+from medbook._book.runs.lock import alone
 from medbook.errors import MedbookError
 
 CONFIG, TOC = "_config.yml", "_toc.yml"
@@ -50,7 +52,14 @@ def build(project: Project, console: Console) -> Path:
             Sphinx has something to complain about.
     """
     versions = tool_versions()
+    with alone(project, "site"):  # a second call waits, and finds nothing left to do
+        return _build(project, versions, console)
+
+
+def _build(project: Project, versions: dict[str, str], console: Console) -> Path:
     files = staged(project)
+    for note in links.outlived(project):
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     listed = entries(files[TOC])
     _refuse_missing([e for e in listed if not _source(e, files)], "has no source")
     html = project.build / "html"

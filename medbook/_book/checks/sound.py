@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nbformat import NotebookNode
+
 from medbook import claims, results, stats
-from medbook._book import keys
+from medbook._book.notebooks.card import costs
+from medbook._book.notebooks.frame import other_code
 from medbook._book.project import Chapter, Project, read_notebook
 from medbook._book.runs.plan import mark
 from medbook.errors import MedbookError
@@ -144,14 +147,18 @@ def _notebook(project: Project, chapter: Chapter, stored: Results) -> Iterator[s
     notebook = read_notebook(path)
     if notebook.metadata.get("medbook") != mark(stored):
         yield f"{name}: does not belong to the stored results: publish the chapter again"
-    cells, sources = keys.code_cells(notebook), keys.code_cells(chapter.notebook())
-    if len(cells) != len(sources):
-        yield f"{name}: {len(cells)} code cells, the source has {len(sources)}"
-    for number, (cell, source) in enumerate(zip(cells, sources, strict=False), 1):
-        if keys.code_hash(cell.source) != keys.code_hash(source.source):
-            yield f"{name}: cell {number} is not the source's ({keys.source_name(chapter)})"
-        elif cell.metadata.get("tags", []) != source.metadata.get("tags", []):
-            yield f"{name}: cell {number} has other tags than the source"
+    if not _of_stored(project, chapter, notebook):
+        yield f"{name}: its card is not of the stored results: publish the chapter again"
+    yield from (f"{name}: {problem}" for problem in other_code(chapter, notebook))
+
+
+def _of_stored(project: Project, chapter: Chapter, notebook: NotebookNode) -> bool:
+    """True if the card shows time and memory of the stored runs; damaged ones are told apart."""
+    try:
+        shown = costs(project.stored(chapter.id))
+    except MedbookError:
+        return True
+    return any(shown in cell.source for cell in notebook.cells if cell["id"] == "card")
 
 
 def _number(value: float | None, end: str) -> float:

@@ -48,20 +48,21 @@ def site_links(remote: Remote | None, chapter: Chapter, *, colab: bool) -> Links
     return Links(shown, link(CLAIMS, CLAIMS_ON_SITE), link("scoreboard", "../scoreboard.md"))
 
 
-def card(project: Project, chapter: Chapter, links: Links) -> str:
+def card(project: Project, chapter: Chapter, links: Links, new: Results | None = None) -> str:
     """The card of a chapter as plain Markdown; its numbers are those of the stored results.
 
     Args:
         project: the checkout.
         chapter: which one.
         links: where it leads.
+        new: results that are about to be stored.
     """
-    stored = project.stored(chapter.id)
+    stored = project.stored(chapter.id, new)
     ways = " · ".join(link(name, url) for name, url in links.ways_in.items())
     run = [f"- **Run:** {ways}"] if ways else []
     findings = _findings(project, chapter, stored)
     verdicts = _verdicts(findings, links) if findings else []
-    return boxed([*run, *facts(project, chapter), *verdicts])
+    return boxed([*run, *facts(project, chapter, new), *verdicts])
 
 
 def boxed(lines: Sequence[str]) -> str:
@@ -69,10 +70,10 @@ def boxed(lines: Sequence[str]) -> str:
     return "\n".join([BOX, "", *lines, "", "</div>"])
 
 
-def facts(project: Project, chapter: Chapter) -> list[str]:
+def facts(project: Project, chapter: Chapter, new: Results | None = None) -> list[str]:
     """The lines of a card that give no verdict away: level, papers, data, time and memory."""
-    stored = project.stored(chapter.id)
-    lines = [_level(chapter), _papers(project, chapter), _data(chapter, stored), _costs(stored)]
+    stored = project.stored(chapter.id, new)
+    lines = [_level(chapter), _papers(project, chapter), _data(chapter, stored), costs(stored)]
     return [f"- {line}" for line in lines if line]
 
 
@@ -101,7 +102,7 @@ def _data(chapter: Chapter, stored: Stored) -> str:
     return f"**Data:** {', '.join(sets) or 'made by the chapter itself'}"
 
 
-def _costs(stored: Stored) -> str:
+def costs(stored: Stored) -> str:
     """Measured time and peak memory of each profile, and on what."""
     runs = groupby(stored.items(), key=lambda item: item[1]["environment"]["device"])
     measured = [f"{'; '.join(starmap(_cost, profiles))}; on {device}" for device, profiles in runs]

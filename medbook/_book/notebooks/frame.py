@@ -6,10 +6,12 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from medbook._book import keys
 from medbook._book.notebooks.card import Links, card
 from medbook._book.notebooks.cite import citation
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import Remote
+from medbook.results import Results
 
 MADE = ("install", "card", "cite")  # ids of the cells that are not the chapter's own
 METADATA = {
@@ -41,7 +43,12 @@ def bare(chapter: Chapter) -> NotebookNode:
 
 
 def surround(
-    notebook: NotebookNode, project: Project, chapter: Chapter, remote: Remote | None, links: Links
+    notebook: NotebookNode,
+    project: Project,
+    chapter: Chapter,
+    remote: Remote | None,
+    links: Links,
+    new: Results | None = None,
 ) -> None:
     """Put the cells around a chapter's own, in place of older ones.
 
@@ -51,8 +58,9 @@ def surround(
         chapter: which one.
         remote: where Colab installs medbook from; without one there is no install cell.
         links: of the card.
+        new: results that are about to be stored, for the card.
     """
-    add_card(notebook, remote, card(project, chapter, links))
+    add_card(notebook, remote, card(project, chapter, links, new))
     if text := citation(project, chapter, remote.url if remote else ""):
         notebook.cells.append(new_markdown_cell(text, id="cite", metadata={"tags": ["cite"]}))
 
@@ -63,6 +71,20 @@ def add_card(notebook: NotebookNode, remote: Remote | None, text: str) -> None:
     title = next((i for i, cell in enumerate(cells) if cell.cell_type == "markdown"), -1)
     cells.insert(title + 1, new_markdown_cell(text, id="card", metadata={"tags": ["card"]}))
     notebook.cells = [*([_install_cell(remote)] if remote else []), *cells]
+
+
+def other_code(chapter: Chapter, notebook: NotebookNode) -> list[str]:
+    """What of a published notebook's code is not the chapter's as it is now; comments aside."""
+    cells, sources = keys.code_cells(notebook), keys.code_cells(chapter.notebook())
+    found = []
+    if len(cells) != len(sources):
+        found.append(f"{len(cells)} code cells, the source has {len(sources)}")
+    for number, (cell, source) in enumerate(zip(cells, sources, strict=False), 1):
+        if keys.code_hash(cell.source) != keys.code_hash(source.source):
+            found.append(f"cell {number} is not the source's ({keys.source_name(chapter)})")
+        elif cell.metadata.get("tags", []) != source.metadata.get("tags", []):
+            found.append(f"cell {number} has other tags than the source")
+    return found
 
 
 def installed_from(notebook: NotebookNode) -> str:

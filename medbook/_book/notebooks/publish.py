@@ -65,6 +65,13 @@ def normalised(chapter: Chapter, executed: NotebookNode) -> NotebookNode:
     return made
 
 
+def with_prose_of_today(chapter: Chapter, published: NotebookNode) -> NotebookNode:
+    """A published notebook with the chapter's prose as it is now; its code must be the same."""
+    made = normalised(chapter, published)
+    made.metadata["medbook"] = published.metadata["medbook"]
+    return made
+
+
 def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
     """Publish a run of this machine."""
     project = plan.project
@@ -75,7 +82,7 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
     else:
         measured["agrees"] = agreeing(_stored(project, chapter, "smoke"), measured)
     measured["key"].pop("around")  # of interest where the run can be repeated at once
-    measured["digest"] = results.digest(measured)
+    measured = results.sealed(measured)
     published = project.notebook(chapter.id)
     results_file = project.published(chapter.id, plan.profile)
     if plan.profile == "laptop":
@@ -88,8 +95,10 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
     else:
         results.save(measured, results_file)
         return [results_file]
-    results.save(measured, results_file)
-    return [results_file, _write(project, chapter, notebook)]
+    texts = {results_file: results.text_of(measured)}
+    texts[published] = _framed(project, chapter, notebook, measured)
+    results.write_together(texts)  # a pair of two runs would be neither's
+    return list(texts)
 
 
 def _stored(project: Project, chapter: Chapter, profile: str) -> results.Results | None:
@@ -101,10 +110,10 @@ def _stored(project: Project, chapter: Chapter, profile: str) -> results.Results
 
 def _refresh(plan: Plan, chapter: Chapter) -> Path:
     """Today's prose around the outputs that are published."""
-    published = read_notebook(plan.project.notebook(chapter.id))
-    notebook = normalised(chapter, published)
-    notebook.metadata["medbook"] = published.metadata["medbook"]
-    return _write(plan.project, chapter, notebook)
+    path = plan.project.notebook(chapter.id)
+    notebook = with_prose_of_today(chapter, read_notebook(path))
+    results.write_atomic(path, _framed(plan.project, chapter, notebook))
+    return path
 
 
 def _refuse_outlived(plan: Plan, chapter: Chapter) -> None:
@@ -122,12 +131,13 @@ def _refuse_outlived(plan: Plan, chapter: Chapter) -> None:
         raise _run_first(plan, chapter, reasons)
 
 
-def _write(project: Project, chapter: Chapter, notebook: NotebookNode) -> Path:
-    """Frame a notebook and store it; its card shows the results that are stored now."""
+def _framed(
+    project: Project, chapter: Chapter, notebook: NotebookNode, new: results.Results | None = None
+) -> str:
+    """The file of a notebook in its frame, whose card shows the stored results and the new ones."""
     remote = find_remote(project.root)
-    surround(notebook, project, chapter, remote, notebook_links(remote, chapter))
-    results.write_atomic(project.notebook(chapter.id), text_of(notebook))
-    return project.notebook(chapter.id)
+    surround(notebook, project, chapter, remote, notebook_links(remote, chapter), new)
+    return text_of(notebook)
 
 
 def _up_to_date(plan: Plan, chapter: Chapter) -> tuple[results.Results, NotebookNode]:

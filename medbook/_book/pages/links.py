@@ -3,13 +3,17 @@
 import yaml
 
 from medbook._book.notebooks.card import site_links
-from medbook._book.notebooks.frame import installed_from, surround, text_of
+from medbook._book.notebooks.frame import installed_from, other_code, surround, text_of
+from medbook._book.notebooks.publish import with_prose_of_today
 from medbook._book.project import Project, read_notebook
 from medbook._book.remote import Remote
 
 
 def notebooks(project: Project, remote: Remote | None) -> dict[str, str]:
-    """The published notebooks with cards, install cells and citations of this checkout.
+    """The published notebooks with prose, cards, install cells and citations of this checkout.
+
+    Prose is that of the source as it is now; where the code has changed since, all of it is as it
+    was published: see `outlived`.
 
     Args:
         project: the checkout.
@@ -25,10 +29,23 @@ def notebooks(project: Project, remote: Remote | None) -> dict[str, str]:
             notebook = read_notebook(path)
             # Colab opens the committed file, which must install the medbook that it belongs to.
             colab = remote is not None and installed_from(notebook) == remote.url
+            if not other_code(chapter, notebook):
+                notebook = with_prose_of_today(chapter, notebook)
             links = site_links(remote, chapter, colab=colab)
             surround(notebook, project, chapter, remote, links)
             files[path.relative_to(project.root).as_posix()] = text_of(notebook)
     return files
+
+
+def outlived(project: Project) -> list[str]:
+    """A note for each published notebook that is shown with the prose and code of its run."""
+    found = []
+    for chapter in project.chapters():
+        path = project.notebook(chapter.id)
+        if path.exists() and (why := other_code(chapter, read_notebook(path))):
+            name = path.relative_to(project.root).as_posix()
+            found.append(f"{name}: shown as it was published, {why[0]}: run and publish it")
+    return found
 
 
 def configuration(text: bytes, remote: Remote | None) -> bytes:
