@@ -15,7 +15,7 @@ from book_fixtures import BROKEN, CLAIMING, KILLED, Book, quick
 from rich.console import Console
 
 from medbook import paths, results, session
-from medbook._book.runs import execute, job, lock
+from medbook._book.runs import execute, job, lock, pace, watch
 from medbook._book.runs.execute import Outcome
 from medbook._book.runs.failure import title_of
 from medbook._book.runs.job import environment
@@ -24,6 +24,24 @@ from medbook._book.runs.plan import load_run, make_plan, make_plans, outdated
 from medbook.errors import MedbookError
 
 COMMAND = [sys.executable, "-c", "from medbook._book.cli import main; main()"]
+DEAF = """
+# %%
+import signal, time
+from pathlib import Path
+
+log = Path("{log}")
+log.write_text((log.read_text() if log.exists() else "") + "started ")
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+time.sleep(60)
+"""
+TRIALS = """
+# %%
+import json, os, time
+line = {"function": "fit", "done": 1, "total": 1, "seconds": 8.0}
+with open(os.environ["MEDBOOK_PROGRESS"], "a") as file:
+    print(json.dumps(line), file=file)
+time.sleep(2)
+"""
 NO_FINISH = "\n# %%\nprint('no results')\n"
 
 
@@ -71,11 +89,57 @@ def test_a_killed_kernel_gets_a_second_chance_and_is_then_named(book: Book) -> N
 
 
 @pytest.mark.slow
-def test_a_cell_that_never_ends_is_stopped(book: Book) -> None:
+def test_a_cell_that_never_ends_is_stopped(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "UNKNOWN_SECONDS", 10)
     book.add("endless", "\n# %%\nimport time\ntime.sleep(60)\n")
-    book.edit("chapters/trust/endless.py", "level: easy", "level: easy\n#     timeout: 1")
     failure = str(run(book)["endless"].failure)
-    assert "cell 2 (import time)" in failure and "timed out" in failure.lower()
+    assert "cell 2 (import time): stopped: no cell and no trial has finished for 10 s" in failure
+
+
+@pytest.mark.slow
+def test_a_kernel_that_does_not_react_is_killed_and_not_tried_again(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "UNKNOWN_SECONDS", 10)
+    monkeypatch.setattr(watch, "GRACE_SECONDS", 1)
+    log = book.root / "log"
+    book.add("deaf", DEAF.format(log=log))
+    failure = str(run(book)["deaf"].failure)
+    assert "cell 2 (import signal, time): stopped: no cell and no trial" in failure
+    assert log.read_text() == "started "
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "says"), [(9, "out of memory?"), (11, "ctypes_crash crashed")])
+def test_what_ended_a_kernel_is_told(book: Book, number: int, says: str) -> None:
+    """A crash names the library in whose code it was."""
+    library = book.root / "site-packages/ctypes_crash"
+    library.mkdir(parents=True)
+    (library / "__init__.py").write_text(
+        "import os\ndef end(signal): os.kill(os.getpid(), signal)\n"
+    )
+    path = f"import sys\nsys.path.insert(0, {str(library.parent)!r})\n"
+    book.add("dying", f"\n# %%\n{path}import ctypes_crash\nctypes_crash.end({number})\n")
+    failure = str(run(book)["dying"].failure)
+    name = signal.Signals(number).name
+    assert f"the kernel died, twice: signal {number} ({name}): {says}" in failure
+
+
+@pytest.mark.slow
+def test_a_run_tells_how_long_it_will_take(book: Book) -> None:
+    """From the trials that have finished, each beside its stored time."""
+    book.add("one", TRIALS + quick("one"))
+    [chapter], plan, told = book.project.chapters(), make_plan(book.project, "smoke"), []
+    stored = {"schema": results.SCHEMA, "seconds": 20.0, "trials": {"fit": {"seconds": [4.0]}}}
+    results.save(stored, book.project.published("one", "smoke"))
+    made = job.make_job(plan, chapter)
+    with job.Lifeline() as lifeline:
+        folder = book.root / "_build/scratch/one"
+        job.execute(made, book.project.build, folder, 1, lifeline, lambda *at: told.append(at))
+    assert told[0] == (0, None)
+    first, last = (next(left for _, left in order if left) for order in (told[1:], told[::-1]))
+    assert 10 < first <= 20  # as long as the stored run, less what has passed
+    assert 20 < last <= 40  # a trial took twice as long as the stored one
 
 
 @pytest.mark.slow

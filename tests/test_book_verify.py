@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import time
 
 import nbformat
 import pytest
@@ -15,7 +16,7 @@ from medbook._book.checks.sample import check_trials
 from medbook._book.checks.sound import unsound
 from medbook._book.keys import code_cells
 from medbook._book.notebooks.publish import publish
-from medbook._book.runs import execute
+from medbook._book.runs import execute, pace
 from medbook._book.runs.outcomes import told
 from medbook._book.runs.plan import load_run, make_plan, outdated
 from medbook._book.state import judge
@@ -132,6 +133,30 @@ def test_a_committed_cell_that_no_longer_runs_is_named(published: Book) -> None:
     assert failures == [
         f"{NOTEBOOK}: cell 3 (import hashlib): ZeroDivisionError: division by zero"
     ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "limit", "says"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", 600,
+         "the kernel died: signal 9 (SIGKILL): out of memory?"),
+        ("import os; os.kill(os.getpid(), 11)", 600,
+         "the kernel died: signal 11 (SIGSEGV): a library crashed: `medbook status`"),
+        ("import time; time.sleep(300)", 25,
+         "stopped: no cell and no trial has finished for 25 s, the limit here is 25 s"),
+    ],
+)  # fmt: skip
+def test_a_notebook_whose_kernel_dies_or_stands_still_is_named_within_seconds(
+    published: Book, monkeypatch: pytest.MonkeyPatch, expression: str, limit: int, says: str
+) -> None:
+    monkeypatch.setattr(pace, "LEAST_SECONDS", limit)
+    monkeypatch.setattr(pace, "PATIENCE", 0.1)
+    for file in (NOTEBOOK, "chapters/trust/clean.py"):
+        published.edit(file, "import hashlib", f"{expression}; import hashlib")
+    before = time.monotonic()
+    _, [failure], _ = check_cells(published)
+    assert failure.startswith(f"{NOTEBOOK}: cell 2 ({expression}; import hashlib): {says}")
+    assert time.monotonic() - before < 120
 
 
 @pytest.mark.parametrize("file", [NOTEBOOK, "chapters/trust/clean.py"])

@@ -18,15 +18,20 @@ from rich.console import Console
 
 from medbook import parallel, results
 from medbook._book import keys
+from medbook._book.checks.sound import despite_digest
 from medbook._book.project import Chapter, Project, read_notebook
-from medbook._book.runs.failure import ANSI, cell_seconds, title_of
+from medbook._book.runs import death
+from medbook._book.runs.failure import ANSI, title_of
 from medbook._book.runs.job import environment
+from medbook._book.runs.pace import expected_of
 from medbook._book.runs.plan import make_plan, outdated
+from medbook._book.runs.watch import Watch
 from medbook._book.state import judge
 
 Which = Literal["changed", "all"]
 Decision = tuple[bool, str]  # is it due, and why (not)
 
+CONFTEST = Path(__file__).with_name("nbval_watch.py")
 COMPARED = re.compile(r"reference_output == test_output failed:\s+(.+)")  # nbval's words
 DIFFERS = "output differs, stored == here fails:"
 MEASURED_AT = "laptop"  # profile of the results that a committed notebook belongs to
@@ -158,47 +163,60 @@ def _nbval(project: Project, chapter: Chapter, threads: int) -> list[str]:
     scratch.mkdir(parents=True)
     copy = Path(shutil.copy(notebook, scratch))  # nbval runs where the notebook lies
     (scratch / "pytest.ini").write_text("[pytest]\n")  # not the options of the book's own tests
-    report = scratch / "report.xml"
-    done = subprocess.run(
+    shutil.copy(CONFTEST, scratch / "conftest.py")
+    report, progress = scratch / "report.xml", scratch / "progress.jsonl"
+    process = subprocess.Popen(
         [
             sys.executable, "-m", "pytest", "--nbval-lax", copy.name, f"--junitxml={report}",
-            "--nbval-cell-timeout", str(cell_seconds(chapter)),
             "--color=no", "-p", "no:cacheprovider",
         ],
         cwd=scratch,
         env=environment(
             project.root, project.build, scratch / "out", "smoke", threads,
-            {"PYTEST_ADDOPTS": ""},
+            {"PYTEST_ADDOPTS": "", "MEDBOOK_PROGRESS": str(progress)},
         ),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, encoding="utf-8",
     )  # fmt: skip
-    failures = _failed_cells(notebook, report) if report.exists() else []
-    if done.returncode and not failures:
-        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-        return [f"book/notebooks/{notebook.name}: nbval failed: {''.join(last)}"]
+    expected = expected_of(despite_digest(project.published(chapter.id, "smoke")) or None)
+    with Watch(process.pid, progress, expected, lambda *_: None) as watch:
+        said, _ = process.communicate()
+    failures = _failed_cells(notebook, scratch, watch.stalled) if report.exists() else []
+    if process.returncode and not failures:
+        last = watch.stalled or "".join(said.strip().splitlines()[-1:])
+        return [f"book/notebooks/{notebook.name}: nbval failed: {last}"]
     return failures
 
 
-def _failed_cells(notebook: Path, report: Path) -> list[str]:
+def _failed_cells(notebook: Path, scratch: Path, stalled: str) -> list[str]:
     """Messages of nbval, its cell numbers (of all code cells, from 0) turned into ours."""
+    log = scratch / "kernel.log"
+    messages = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     read = nbformat.read(notebook, 4)
     code = [cell for cell in read.cells if cell.cell_type == "code"]
     ours = {cell["id"]: number for number, cell in enumerate(keys.code_cells(read), 1)}
     found = []
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in ElementTree.parse(scratch / "report.xml").iter("testcase"):
         for failure in (*case.iter("failure"), *case.iter("error")):
             cell = code[int(str(case.get("name")).split()[-1])]
             number = f"cell {ours[cell['id']]}" if cell["id"] in ours else "the install cell"
-            title, why = title_of(cell.source), _reason(failure.text or "")
+            title, why = title_of(cell.source), stalled or _reason(failure.text or "", messages)
             found.append(f"book/notebooks/{notebook.name}: {number} ({title}): {why}")
             if not why.startswith(DIFFERS):
                 return found  # cells after one that raised fail for its sake
     return found
 
 
-def _reason(text: str) -> str:
-    """One line out of nbval's message: the exception, or what was printed instead of what."""
+def _reason(text: str, kernel: str) -> str:
+    """One line out of nbval's message: the exception, or what was printed instead of what.
+
+    Args:
+        text: the message.
+        kernel: what the kernel wrote on stderr; after a crash it tells in which library that was.
+    """
     plain = ANSI.sub("", text)
+    if death.STATUS.search(plain):
+        return f"the kernel died: {death.cause([kernel, plain])}"
     if compared := COMPARED.search(plain):
         return f"{DIFFERS} {compared.group(1)}"
     head, _, traceback = plain.partition("Traceback:")

@@ -5,11 +5,15 @@ only the starting process holds. The system closes that end even if its holder i
 """
 
 import os
+import sys
 import threading
 from contextlib import suppress
 
 import psutil
+from jupyter_client.provisioning import LocalProvisioner
 from papermill.cli import papermill
+
+_poll = LocalProvisioner.poll
 
 
 def _end_with_parent() -> None:
@@ -21,6 +25,15 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+async def _poll_and_tell(kernel: LocalProvisioner) -> int | None:
+    """Tell with which status a kernel has ended: papermill says no more than that it has."""
+    status: int | None = await _poll(kernel)
+    if status:
+        print(f"kernel ended with status {status}", file=sys.stderr, flush=True)
+    return status
+
+
 if __name__ == "__main__":
+    LocalProvisioner.poll = _poll_and_tell  # type: ignore[assignment,method-assign]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     papermill()

@@ -13,8 +13,9 @@ import distributed
 from rich.console import Console
 
 from medbook import parallel
-from medbook._book.runs.job import Ended, Job, Lifeline, Report, execute
+from medbook._book.runs.job import Ended, Job, Lifeline, execute
 from medbook._book.runs.local import Submit
+from medbook._book.runs.watch import Report
 from medbook.cluster import GPU, connected
 from medbook.errors import MedbookError
 
@@ -44,7 +45,7 @@ def workers_of(address: str, profile: str, console: Console) -> Iterator[Submit]
     with connected(address) as client:
         _note_missing_workers(client, resources, console)
         topic = f"medbook-{uuid4()}"
-        client.subscribe_topic(topic, lambda event: reports[event[1][0]](event[1][1]))
+        client.subscribe_topic(topic, lambda event: reports[event[1][0]](*event[1][1:]))
 
         def submit(job: Job, report: Report) -> Future[Ended]:
             reports[job.name] = report
@@ -106,8 +107,10 @@ def _execute_on_worker(job: Job, topic: str) -> Ended:
         return execute(job, build, build / "scratch" / str(key), threads, lifeline, report)
 
 
-def _report(worker: distributed.Worker, topic: str, name: str, done: int) -> None:
-    worker.log_event(topic, [name, done])
+def _report(
+    worker: distributed.Worker, topic: str, name: str, done: int, left: float | None
+) -> None:
+    worker.log_event(topic, [name, done, left])
 
 
 def _cut_if_given_up(worker: distributed.Worker, key: str, lifeline: Lifeline) -> None:

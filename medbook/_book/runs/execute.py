@@ -13,12 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from medbook import results
 from medbook._book import keys
+from medbook._book.markdown import duration
 from medbook._book.project import Chapter
 from medbook._book.runs import local, lock
 from medbook._book.runs.failure import Failure, find_failure
-from medbook._book.runs.job import Ended, Job, Report, make_job
+from medbook._book.runs.job import Ended, Job, make_job
 from medbook._book.runs.local import Submit
-from medbook._book.runs.plan import Plan, expected_seconds, mark, outdated
+from medbook._book.runs.pace import expected_of
+from medbook._book.runs.plan import Plan, last_run, mark, outdated
+from medbook._book.runs.watch import Report
 from medbook.errors import MedbookError
 
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://\S+:\d+")  # of a Dask scheduler
@@ -106,7 +109,7 @@ def _due(tasks: Sequence[Task], force: bool) -> list[Task]:
 
 def _longest_first(tasks: Sequence[Task]) -> list[Task]:
     """So that none is left alone at the end; those that nobody has timed come first."""
-    return sorted(tasks, key=lambda task: -(expected_seconds(*task) or math.inf))
+    return sorted(tasks, key=lambda task: -(expected_of(last_run(*task)).seconds or math.inf))
 
 
 def _trials_to(scheduler: str, plan: Plan, chapter: Chapter) -> list[Task]:
@@ -138,7 +141,8 @@ def _run_all(
 ) -> list[Outcome]:
     """Submit every task, and put its files in place as soon as it has ended."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+    more = TimeElapsedColumn(), TextColumn("{task.fields[left]}")
+    with Progress(*columns, *more, console=console) as progress:
         submitted: dict[Future[Ended], tuple[Plan, Chapter, Job]] = {}
         for plan, chapter in tasks:
             job = make_job(plan, chapter)
@@ -158,13 +162,23 @@ def _name(plan: Plan, chapter: Chapter) -> str:
 
 def _bar(progress: Progress, name: str, cells: int) -> Report:
     """Progress of one job, cell by cell; it pulses as long as the job waits."""
-    task = progress.add_task(name, start=False, total=None)
+    task = progress.add_task(name, start=False, total=None, left="")
 
-    def show(done: int) -> None:
+    def show(done: int, left: float | None) -> None:
         progress.start_task(task)
-        progress.update(task, completed=done, total=cells)
+        rest = "" if left is None or done == cells else remaining(left)
+        progress.update(task, completed=done, total=cells, left=rest)
 
     return show
+
+
+def remaining(seconds: float) -> str:
+    """An estimate in words.
+
+    >>> remaining(8.3), remaining(1500), remaining(0)
+    ('about 8 s left', 'about 25 min left', 'longer than the stored run')
+    """
+    return f"about {duration(seconds)} left" if seconds else "longer than the stored run"
 
 
 def _settle(
@@ -190,7 +204,7 @@ def _fail(plan: Plan, chapter: Chapter, ended: Ended) -> Failure:
     if ended.notebook:
         results.write_atomic(failed, ended.notebook)
     if ended.code:
-        return find_failure(chapter, failed, ended.log, ended.died)
+        return find_failure(chapter, failed, ended.log, died=ended.died, stalled=ended.stalled)
     return Failure(keys.source_name(chapter), None, "", "the last cell must call run.finish()")
 
 

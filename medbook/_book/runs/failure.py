@@ -9,10 +9,9 @@ from nbformat import NotebookNode
 
 from medbook._book.keys import code_cells, source_name
 from medbook._book.project import Chapter, read_notebook
+from medbook._book.runs import death
 from medbook.errors import MedbookError
 
-CELL_SECONDS = 3600  # unless the front matter says `timeout:`
-DIED = "the kernel died, twice: out of memory? Close programs, or take a smaller profile"
 ANSI = re.compile(r"(?:\x1b|#x1B)\[[0-9;]*m")  # the second is how a JUnit file writes the first
 LINE_IN_CELL = re.compile(r"Cell In\[\d+\], line (\d+)")
 
@@ -32,12 +31,9 @@ class Failure:
         return f"{self.where}: cell {self.cell} ({self.first_line}): {self.reason}"
 
 
-def cell_seconds(chapter: Chapter) -> int:
-    """How long one cell of a chapter may take."""
-    return chapter.meta.get("timeout", CELL_SECONDS)
-
-
-def find_failure(chapter: Chapter, notebook: Path, log: Sequence[str], died: bool) -> Failure:
+def find_failure(
+    chapter: Chapter, notebook: Path, log: Sequence[str], *, died: bool, stalled: str
+) -> Failure:
     """The cell at which an execution ended.
 
     Args:
@@ -45,23 +41,22 @@ def find_failure(chapter: Chapter, notebook: Path, log: Sequence[str], died: boo
         notebook: as papermill left it; may be missing.
         log: last lines of papermill.
         died: the kernel died.
+        stalled: why the execution was given up, if it was.
     """
     try:
         cell = _last_started(read_notebook(notebook))
     except (OSError, MedbookError):  # papermill did not come so far, or the disk was full
         cell = None
-    reason = DIED if died else _last_error(log)
+    reason = f"the kernel died, twice: {death.cause(log)}" if died else _last_error(log)
+    reason = stalled or reason
     if cell is None:
         return Failure(source_name(chapter), None, "", reason)
     number, node = cell
     line = 1
     for output in node.outputs:
         if output.output_type == "error":
-            reason = f"{output.ename}: {output.evalue}".splitlines()[0]
-            if output.ename == "KeyboardInterrupt":  # papermill stops a cell so
-                reason = (
-                    f"timed out after {cell_seconds(chapter)} s (`timeout:` in the front matter)"
-                )
+            raised = f"{output.ename}: {output.evalue}".splitlines()[0]
+            reason = stalled or death.of_worker(output.evalue) or raised
             line = _line_in_cell(output.traceback)
     where = f"{source_name(chapter)}:{_first_line_in_source(chapter, node.source) + line - 1}"
     return Failure(where, number, title_of(node.source), reason)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from medbook import paths, results
 from medbook._book import keys
 from medbook._book.project import Chapter, Project
 from medbook._book.runs import outcomes
-from medbook._book.runs.failure import cell_seconds
-from medbook._book.runs.plan import Plan
+from medbook._book.runs.pace import Expected, expected_of
+from medbook._book.runs.plan import Plan, last_run
+from medbook._book.runs.watch import Report, Watch
 from medbook.claims import claims_file
 from medbook.closures import NO_CHAPTER_CODE
 from medbook.errors import MedbookError
 
 KERNEL_DIED = 138  # exit code of papermill
-LOG_LINES = 50
+LOG_LINES = 200  # a crash tells what every thread was doing
 LOADED = re.compile(r"""\bload\(\s*["'](\w+)["']""")  # of a chapter, or of a data set
 CHILD = Path(__file__).with_name("child.py")
 NOT_INHERITED = {
@@ -32,8 +33,6 @@ NOT_INHERITED = {
     # system so eagerly that a small training loop took 40 % more CPU time.
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_",
 }  # fmt: skip
-
-Report = Callable[[int], None]  # is told how many cells are done
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Job:
     key: keys.Key
     package: Mapping[str, str]  # hashes of the files of medbook that chapters may import
     cells: int
-    cell_seconds: int
+    expected: Expected
     variables: Mapping[str, str]
     fresh: bool  # start from an empty store: compute every trial
 
@@ -60,6 +59,7 @@ class Ended:
     log: list[str]
     notebook: str | None
     results: results.Results | None
+    stalled: str = ""  # why it was given up, if it was
 
     @property
     def died(self) -> bool:
@@ -104,7 +104,7 @@ def make_job(plan: Plan, chapter: Chapter) -> Job:
         key=keys.key_of(plan.project, chapter, plan.profile, plan.seed),
         package=_package(),
         cells=len(notebook.cells) + 1,  # papermill adds one with the parameters
-        cell_seconds=cell_seconds(chapter),
+        expected=expected_of(last_run(plan, chapter)),
         variables=plan.variables,
         fresh=plan.fresh,
     )
@@ -121,7 +121,7 @@ def execute(
         folder: of this job alone; removed at the end.
         threads: CPU threads of the kernel.
         lifeline: papermill and kernel end when it does.
-        report: told the number of cells that are done.
+        report: told the number of cells that are done, and how many seconds it may still take.
 
     Raises:
         MedbookError: medbook is another one here than where the job was made.
@@ -131,7 +131,7 @@ def execute(
         for _ in range(2):
             shutil.rmtree(folder, ignore_errors=True)
             ended = _attempt(job, build, folder, threads, lifeline, report)
-            if not ended.died:
+            if not ended.died or ended.stalled:
                 break
         return ended
     finally:
@@ -161,6 +161,7 @@ def environment(
         "MEDBOOK_PROFILE": profile,
         "MEDBOOK_THREADS": str(threads),
         "MEDBOOK_TRIALS": str(build / "trials"),
+        "PYTHONFAULTHANDLER": "1",  # a crash says in which library
         "PYTHONPATH": os.pathsep.join(path),
         "IPYTHONDIR": str(build / "ipython"),
         "MPLCONFIGDIR": str(build / "matplotlib"),
@@ -217,15 +218,17 @@ def _attempt(
     out.mkdir()
     work.mkdir()
     usual = folder / "trials" if job.fresh else build / "trials"
-    variables = {"MEDBOOK_TRIALS": str(usual), **job.variables}
-    report(0)
+    progress = folder / "progress.jsonl"
+    variables = {
+        "MEDBOOK_TRIALS": str(usual), "MEDBOOK_PROGRESS": str(progress), **job.variables
+    }  # fmt: skip
+    report(0, None)
     process = subprocess.Popen(
         [
             # -P: the modules beside the script must not hide those of the standard library
             sys.executable, "-P", str(CHILD), str(source), str(made),
             "-p", "profile", profile, "-p", "seed", str(seed),
             "--kernel", "python3", "--cwd", str(work),
-            "--execution-timeout", str(job.cell_seconds),
             "--log-output", "--no-progress-bar",
         ],
         env=environment(folder / "book", build, out, profile, threads, variables),
@@ -233,10 +236,12 @@ def _attempt(
         text=True, encoding="utf-8", errors="replace",
         start_new_session=True,  # Ctrl-C is for the parent, which then cuts the lifeline
     )  # fmt: skip
-    log = _follow(process, report)
-    code = process.wait()
+    with Watch(process.pid, progress, job.expected, report) as watch:
+        log = _follow(process, watch)
+        code = process.wait()
     notebook = made.read_text(encoding="utf-8") if made.exists() else None
-    return Ended(code, log, notebook, _measured(job, out, Path(variables["MEDBOOK_TRIALS"]), build))
+    stored = _measured(job, out, Path(variables["MEDBOOK_TRIALS"]), build)
+    return Ended(code, log, notebook, stored, watch.stalled)
 
 
 def _measured(job: Job, out: Path, store: Path, build: Path) -> results.Results | None:
@@ -253,16 +258,14 @@ def _measured(job: Job, out: Path, store: Path, build: Path) -> results.Results 
     return measured | {"fresh": used <= new}
 
 
-def _follow(process: subprocess.Popen[str], report: Report) -> list[str]:
-    """Report cell by cell until the process ends; its last lines."""
+def _follow(process: subprocess.Popen[str], watch: Watch) -> list[str]:
+    """Tell the watch of each cell until the process ends; its last lines."""
     log: deque[str] = deque(maxlen=LOG_LINES)
-    done = 0
     assert process.stderr is not None
     for line in process.stderr:
         log.append(line)
         if line.startswith("Ending Cell"):
-            done += 1
-            report(done)
+            watch.cell_done()
     return list(log)
 
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medbook import parallel
-from medbook._book.runs.job import Ended, Job, Lifeline, Report, execute
+from medbook._book.runs.job import Ended, Job, Lifeline, execute
+from medbook._book.runs.watch import Report
 from medbook.errors import MedbookError
 
 Submit = Callable[[Job, Report], Future[Ended]]

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,13 +100,11 @@ def outdated(plan: Plan, chapter: Chapter) -> list[str]:
     return changed + keys.new_real_data(stored) + list(_other_environment(stored))
 
 
-def expected_seconds(plan: Plan, chapter: Chapter) -> float | None:
-    """How long a chapter took when it was last run here, else for its published results."""
+def last_run(plan: Plan, chapter: Chapter) -> results.Results | None:
+    """Results of the run of a chapter that was the last one here, else the published ones."""
     for path in (plan.results(chapter), plan.project.published(chapter.id, plan.profile)):
-        try:
-            return float(results.load(path)["seconds"])
-        except (MedbookError, KeyError):
-            continue
+        with suppress(MedbookError):
+            return results.load(path)
     return None
 
 
