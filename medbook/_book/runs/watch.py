@@ -47,8 +47,10 @@ class Watch:
 
     def cell_done(self) -> None:
         """Another cell has ended."""
+        now = time.monotonic()
         self._cells += 1
-        self._pace.cell(time.monotonic())
+        self._pace.cell(now)
+        self._report(self._cells, self._pace.left(now))
 
     def _look_on(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
