@@ -60,7 +60,7 @@ def key_of(project: Project, chapter: Chapter, profile: str, seed: int) -> Key:
 
 def changes(project: Project, chapter: Chapter, stored: Results) -> Changes:
     """What has changed since a result was measured; all lists are empty if nothing has."""
-    if "key" not in stored or "trials" not in stored:
+    if "trials" not in stored or "versions" not in stored.get("key", {}):  # of an older medbook
         return Changes(["no key was stored with it"], [], [])
     old, new = stored["key"], key_of(project, chapter, stored["profile"], stored["seed"])
     numbers = _changed_definitions(project, chapter, stored["trials"])
