@@ -21,7 +21,7 @@ MEASURED = {
     "structured_sparsity.laptop": "7f5dfba62e3d4446",
     "structured_sparsity.smoke": "8e79482fa8ecec4d",
     "unlearnable_examples.laptop": "f0b0c8d7db89b472",
-    "unlearnable_examples.smoke": "5daee3b84acc4585",
+    "unlearnable_examples.smoke": "8c8d384f3ce446b7",
 }
 DECIDED = ("id", "hash", "verdict", "effect", "low", "high", "n", "effects")
 
