@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
+from medbook.refuse import need, need_finite, need_matrix, told
+
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the penalty on squared weights, tried on validation
 
 
@@ -24,9 +26,16 @@ def auc(scores: Tensor, labels: Tensor) -> float:
     Returns:
         0 to 1; 0.5 if no column has both.
 
+    Raises:
+        MedbookError: other shapes, a score that is NaN, a label that is neither 0 nor 1.
+
     >>> auc(torch.tensor([[0.1], [2.0]]), torch.tensor([[0], [1]]))
     1.0
     """
+    _need_labels(labels, len(scores))
+    need(scores.shape == labels.shape, f"scores are {told(scores)}, labels {told(labels)}")
+    unknown = int(scores.isnan().sum())
+    need(not unknown, f"{unknown} of the scores, {told(scores)}, are NaN: they have no order")
     both = (labels.amin(0) != labels.amax(0)).nonzero().flatten().tolist()
     # ranks: the metric would take numbers outside 0 to 1 for logits and round large ones to ties
     ranks = [scores[:, k].unique(return_inverse=True)[1] / len(scores) for k in both]
@@ -43,9 +52,15 @@ def logistic(h: Tensor, y: Tensor, strength: float) -> nn.Linear:
         strength: > 0, of the penalty on squared weights and offset, which also bounds them where a
             column holds one label only.
 
+    Raises:
+        MedbookError: no rows, features that are not finite, other labels, no penalty.
+
     >>> logistic(torch.tensor([[-1.0], [1.0]]), torch.tensor([[0], [1]]), 0.1).weight.item() > 0
     True
     """
+    need_matrix(h=h)
+    _need_labels(y, len(h))
+    need(strength > 0, f"strength is {strength}: the weights stay finite only if it is > 0")
     head = nn.utils.skip_init(nn.Linear, h.shape[1], y.shape[1]).to(h)  # draws no weights
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -69,6 +84,7 @@ def probe(pool: Features, rows: Tensor, val: Features, test: Features) -> tuple[
     Features are standardised by the whole pool, which needs no labels; the strength of the penalty
     is the one of `STRENGTHS` that is best on val.
     """
+    need(len(pool.h) > 1, f"the pool is {told(pool.h)}: two rows or more have a spread")
     mean, spread = pool.h.mean(0), pool.h.std(0) + 1e-6
     train, choose, last = ((part.h - mean) / spread for part in (pool, val, test))
     best = (-math.inf, 0.0)
@@ -88,11 +104,14 @@ def nearest(queries: Tensor, groups: Tensor, items: Tensor, kinds: Tensor, k: in
         groups: (q,) what each query asks for.
         items: (n, d).
         kinds: (n,) what each item is.
-        k: at most n are counted.
+        k: at least 1; at most n are counted.
 
     >>> nearest(torch.eye(2), torch.tensor([0, 1]), torch.eye(2), torch.tensor([0, 1]), 1)
     1.0
     """
+    need_matrix(queries=queries, items=items)
+    _need_kinds(queries, groups, k)
+    _need_kinds(items, kinds, k)
     cosine = F.normalize(queries.float(), dim=1) @ F.normalize(items.float(), dim=1).T
     best = cosine.topk(min(k, len(items)), dim=1).indices
     return float((kinds[best] == groups[:, None]).float().mean())
@@ -105,7 +124,25 @@ def nearest_others(h: Tensor, kinds: Tensor, k: int = 10) -> float:
     >>> nearest_others(h, torch.tensor([0, 0, 1, 1]), 1)
     1.0
     """
+    need_matrix(h=h)
+    need(len(h) > 1, f"h is {told(h)}: an item needs others to be compared with")
+    _need_kinds(h, kinds, k)
     h = F.normalize(h.float() - h.float().mean(0), dim=1)
     cosine = (h @ h.T).fill_diagonal_(-torch.inf)
     best = cosine.topk(min(k, len(h) - 1), dim=1).indices
     return float((kinds[best] == kinds[:, None]).float().mean())
+
+
+def _need_labels(labels: Tensor, n: int) -> None:
+    right = labels.ndim == 2 and len(labels) == n
+    need(right, f"labels are {told(labels)}: give {n} rows, (n, K)")
+    need_finite(labels=labels)
+    binary = ((labels == 0) | (labels == 1)).all()
+    low, high = labels.min(), labels.max()
+    need(binary, f"labels, {told(labels)}, range from {low} to {high}: give 0 or 1")
+
+
+def _need_kinds(items: Tensor, kinds: Tensor, k: int) -> None:
+    right = kinds.shape == items.shape[:1]
+    need(right, f"{told(items)} have kinds {told(kinds)}: give one per row, (n,)")
+    need(k >= 1, f"k is {k}: count at least 1 item")

@@ -15,7 +15,9 @@ from tqdm.auto import tqdm
 from medbook.errors import MedbookError
 from medbook.kernel import live
 from medbook.memory_order import arrange
+from medbook.refuse import need, told
 
+IGNORED = -100  # a label that cross-entropy leaves out
 CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the GPU
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -67,10 +69,10 @@ def fit(
     Args:
         network: maps a batch of images to what `loss` takes; on the device of the images.
         images: (N, C, H, W) uint8, which the network gets in [0, 1], or float, as they are.
-        labels: (N, ...) whatever `loss` compares with.
+        labels: (N, ...) whatever `loss` compares with; for cross-entropy int64 classes.
         steps: optimiser steps, >= 1.
         seed: of order and augmentation.
-        batch_size: images a step (all of them if there are fewer).
+        batch_size: images a step, >= 1 (all of them if there are fewer).
         optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
         lr: peak learning rate.
         weight_decay: of the optimiser.
@@ -87,12 +89,12 @@ def fit(
     >>> fit(net, *data, steps=3, seed=0).n_train
     8
     """
-    readable = images.dtype == torch.uint8 or images.is_floating_point()
-    if not readable or len(images) != len(labels) or not len(images) or steps < 1:
-        raise MedbookError(
-            f"fit takes uint8 or float images, as many labels and steps >= 1, not {images.dtype} "
-            f"{tuple(images.shape)}, {len(labels)} labels, {steps} steps"
-        )
+    _need_images(images, batch_size)
+    need(
+        len(images) == len(labels) > 0 and steps >= 1 and 0 < lr < math.inf,
+        f"fit takes images, as many labels, steps >= 1 and lr > 0, not {told(images)}, labels "
+        f"{told(labels)}, {steps} steps, lr {lr}",
+    )
     start, device = time.perf_counter(), images.device
     arrange(network, images).train()
     update = _optimizer(network, optimizer, lr, weight_decay)
@@ -109,7 +111,10 @@ def fit(
             if augment is not None:
                 batch = augment(batch, noise)
             with torch.autocast(device.type, torch.bfloat16, enabled=_has_bf16(device)):
-                value = loss(network(batch), labels[index])
+                output = network(batch)
+                if step == 0 and loss is F.cross_entropy:
+                    _need_classes(output, labels)
+                value = loss(output, labels[index])
             update.zero_grad(set_to_none=True)
             value.backward()
             if clip is not None:
@@ -138,14 +143,18 @@ def predict(network: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor
     Args:
         network: maps (B, C, H, W) to (B, ...).
         images: (N, C, H, W) uint8 or float, as in `fit`.
-        batch_size: images at a time.
+        batch_size: images at a time, >= 1.
 
     Returns:
         (N, ...) float32.
 
+    Raises:
+        MedbookError: images of another type, or no batch.
+
     >>> predict(nn.Flatten(), torch.full((3, 1, 1, 1), 255, dtype=torch.uint8)).tolist()
     [[1.0], [1.0], [1.0]]
     """
+    _need_images(images, batch_size)
     network.eval()
     with torch.autocast(images.device.type, torch.bfloat16, enabled=_has_bf16(images.device)):
         parts = [network(_unit_range(batch)) for batch in images.split(batch_size)]
@@ -169,6 +178,7 @@ def reconstruct(network: nn.Module, given: Tensor, batch_size: int = 32) -> Tens
     >>> reconstruct(nn.Identity(), torch.ones(3, 1, 2, 2), batch_size=2).shape
     torch.Size([3, 1, 2, 2])
     """
+    need(batch_size >= 1, f"batch_size is {batch_size}: take at least 1 item at a time")
     network.eval()
     return torch.cat([network(batch) for batch in given.split(batch_size)]).float().cpu()
 
@@ -179,6 +189,7 @@ def random_shift(pixels: int) -> Augment:
     >>> random_shift(2)(torch.ones(3, 1, 5, 5), torch.Generator()).shape
     torch.Size([3, 1, 5, 5])
     """
+    need(pixels >= 0, f"pixels is {pixels}: give the largest shift, >= 0")
 
     def shift(batch: Tensor, generator: torch.Generator) -> Tensor:
         b, _, h, w = batch.shape
@@ -205,6 +216,34 @@ def weights_digest(network: nn.Module) -> str:
         sha.update(name.encode())
         sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return sha.hexdigest()[:16]
+
+
+def _need_images(images: Tensor, batch_size: int) -> None:
+    readable = images.dtype == torch.uint8 or images.is_floating_point()
+    need(readable, f"images are {told(images)}: give uint8, or float in the network's range")
+    need(batch_size >= 1, f"batch_size is {batch_size}: take at least 1 image at a time")
+
+
+def _need_classes(output: Tensor, labels: Tensor) -> None:
+    """What cross-entropy takes for outputs (B, K, ...): classes (N, ...), or shares (N, K, ...)."""
+    classes = output.shape[1] if output.ndim > 1 else 0
+    if labels.is_floating_point():
+        need(
+            labels.shape[1:] == output.shape[1:],
+            f"labels are {told(labels)}: give int64 classes, or shares of {classes} classes",
+        )
+        return
+    shape = (len(labels), *output.shape[2:])
+    need(
+        labels.dtype == torch.int64 and labels.shape == shape,
+        f"labels are {told(labels)}: for outputs {told(output)} give int64 classes {shape}",
+    )
+    low, high = int(labels.min()), int(labels.max())
+    need(
+        (low >= 0 or low == IGNORED) and high < classes,
+        f"labels range from {low} to {high}: the network tells {classes} classes apart, "
+        f"0 to {classes - 1}",
+    )
 
 
 def _unit_range(batch: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medbook.refuse import need, told
 from medbook.training import Augment
 
 ORIENTATIONS = 8  # four turns, each as it is or mirrored
@@ -25,6 +26,7 @@ def random_view(strength: float = 1.0, flips: bool = True) -> Augment:
     >>> random_view()(torch.rand(2, 1, 8, 8), torch.Generator()).shape
     torch.Size([2, 1, 8, 8])
     """
+    need(0 <= strength <= 1, f"strength is {strength}: give 0 (no change) to 1")
 
     def view(x: Tensor, generator: torch.Generator) -> Tensor:
         def u(low: float, high: float) -> Tensor:
@@ -64,6 +66,14 @@ def turned(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     >>> turned(torch.zeros(2, 1, 3, 3), torch.tensor([0, 5]))[1].tolist()[-2:]
     [7, 47]
     """
+    need(
+        images.ndim == 4 and images.shape[2] == images.shape[3],
+        f"images are {told(images)}: give square ones, (N, C, H, H)",
+    )
+    need(
+        labels.shape == images.shape[:1] and not labels.is_floating_point(),
+        f"labels are {told(labels)}: give {len(images)} whole numbers, (N,)",
+    )
     views = [torch.rot90(images, k, (2, 3)) for k in range(4)]
     views += [view.flip(3) for view in views]
     classes = [ORIENTATIONS * labels + k for k in range(ORIENTATIONS)]

@@ -22,6 +22,7 @@ import medbook
 from medbook import chapter, claims, data, paths
 
 book = chapter.load("image_similarity")
+R = book.RANGE
 
 PHOTO = torch.from_numpy(camera()[::2, ::2].copy()).float()[None, None]  # (1, 1, 256, 256)
 
@@ -247,12 +248,12 @@ def test_only_ranks_by_position_change_in_a_mirror():
 def test_psnr_is_scikit_images_and_the_wrong_range_adds_24_dB():
     x, y = PHOTO, noisy(PHOTO, 7)
     expected = metrics.peak_signal_noise_ratio(x.numpy(), y.numpy(), data_range=255)
-    assert book.psnr(x, y).item() == pytest.approx(expected, rel=1e-5)
-    excess = (book.psnr(x, y, 4095.0) - book.psnr(x, y)).item()
+    assert book.psnr(x, y, R).item() == pytest.approx(expected, rel=1e-5)
+    excess = (book.psnr(x, y, 4095.0) - book.psnr(x, y, R)).item()
     assert excess == pytest.approx(20 * math.log10(4095 / 255), abs=1e-4)
-    assert book.psnr(x, x).item() == 100  # identical: not infinite
+    assert book.psnr(x, x, R).item() == 100  # identical: not infinite
     pair = torch.cat([x, x]), torch.cat([y, x])
-    np.testing.assert_allclose(book.psnr(*pair).numpy(), [expected, 100], rtol=1e-5)
+    np.testing.assert_allclose(book.psnr(*pair, R).numpy(), [expected, 100], rtol=1e-5)
 
 
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
@@ -272,7 +273,7 @@ def test_ssim_map_is_scikit_images(data_range):
 
 def test_ms_ssim_is_a_product_over_scales():
     x, y = PHOTO.double(), noisy(PHOTO, 20).double()
-    found = book.ms_ssim(torch.cat([x, x]), torch.cat([y, x])).numpy()
+    found = book.ms_ssim(torch.cat([x, x]), torch.cat([y, x]), R).numpy()
     product, a, b = 1.0, x, y
     for scale, beta in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
         k1 = 1e6 if scale < 4 else 0.01  # with a large constant the first factor is 1
@@ -364,8 +365,8 @@ def test_fsim_is_eq_4(size):
     )
     same = (2 * p * q + 0.85) / (p**2 + q**2 + 0.85) * (2 * g * h + 160) / (g**2 + h**2 + 160)
     expected = (same * np.maximum(p, q)).sum() / np.maximum(p, q).sum()
-    assert book.fsim(x, y).item() == pytest.approx(expected, abs=1e-9)
-    assert book.fsim(x, x).item() == pytest.approx(1) and expected < 0.95
+    assert book.fsim(x, y, R).item() == pytest.approx(expected, abs=1e-9)
+    assert book.fsim(x, x, R).item() == pytest.approx(1) and expected < 0.95
 
 
 def slow_issm(x, y):
@@ -375,7 +376,7 @@ def slow_issm(x, y):
     h = -(shares * np.log2(shares)).sum()
     flat = [book.edges(torch.from_numpy(v)[None, None]).flatten().numpy() for v in (x, y)]
     e = np.corrcoef(*flat)[0, 1]
-    ssim = book.ssim(*(torch.from_numpy(v)[None, None] for v in (x, y))).item()
+    ssim = book.ssim(*(torch.from_numpy(v)[None, None] for v in (x, y)), R).item()
     return e * h * (0.3 + 0.5) / (0.3 * e * h + 0.5 * h + 0.7 * ssim)
 
 
@@ -383,14 +384,14 @@ def test_issm_is_eq_5():
     x = PHOTO[..., 90:121, 70:105].double()
     y = noisy(x, 12)
     y[..., :3, :3] = 255.0  # the last bin of the histogram holds 254 and 255
-    found = book.issm(torch.cat([x, x]), torch.cat([y, x]))
+    found = book.issm(torch.cat([x, x]), torch.cat([y, x]), R)
     assert found[0].item() == pytest.approx(slow_issm(x[0, 0].numpy(), y[0, 0].numpy()), abs=1e-9)
     assert found[1] == 1 and 0.05 < found[0] < 0.9
 
 
 def test_issm_without_edges_is_0():
     x = torch.full((1, 1, 32, 32), 100.0)
-    assert book.issm(x, x + 1) == 0
+    assert book.issm(x, x + 1, R) == 0
 
 
 def test_edges_need_steps_of_40_grey_levels():
@@ -406,22 +407,22 @@ def test_issm_is_the_published_one_with_the_same_edges_and_ssim(monkeypatch):
     x, y = PHOTO, noisy(PHOTO, 10)
     arrays = [v[0, 0, :, :, None].numpy().astype(np.uint8) for v in (x, y)]
     theirs = published.issm(*(v.repeat(3, axis=2) for v in arrays))
-    assert book.issm(x, y).item() == pytest.approx(theirs, abs=0.03)  # OpenCV's Canny
+    assert book.issm(x, y, R).item() == pytest.approx(theirs, abs=0.03)  # OpenCV's Canny
     as_ours = {
         "canny_edge_detection": lambda v: book.edges(
             torch.from_numpy(v[..., 0]).float()[None, None]
         )[0, 0].numpy(),
-        "ssim": lambda a, b: book.ssim(x, y).item(),
+        "ssim": lambda a, b: book.ssim(x, y, R).item(),
     }
     for name, function in as_ours.items():
         monkeypatch.setattr(published, name, function)
-    assert book.issm(x, y).item() == pytest.approx(published.issm(*arrays), abs=1e-5)
+    assert book.issm(x, y, R).item() == pytest.approx(published.issm(*arrays), abs=1e-5)
 
 
 def test_parts_are_put_together_in_order():
     x = noise(5, 1, 16, 16, dtype=torch.float32)
     y = noise(5, 1, 16, 16, seed=1, dtype=torch.float32)
-    torch.testing.assert_close(book.in_parts(book.psnr, x, y), book.psnr(x, y))
+    torch.testing.assert_close(book.in_parts(book.MEASURES["PSNR"], x, y), book.psnr(x, y, R))
 
 
 # --- changes of images ----------------------------------------------------------------------------

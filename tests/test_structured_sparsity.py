@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 import medbook
 from medbook import chapter, claims, data
+from medbook.errors import MedbookError
 
 book = chapter.load("structured_sparsity")
 BUILD = {
@@ -92,7 +93,7 @@ def test_sign_is_ignored_and_scale_does_not_matter():
 
 @pytest.mark.parametrize(("n", "m"), [(0, 4), (5, 4), (1, 5), (1, 16)])
 def test_patterns_that_do_not_fit_are_refused(n, m):
-    with pytest.raises(ValueError, match=f"{n}:{m} pattern on 8 inputs"):
+    with pytest.raises(MedbookError, match=f"{n}:{m} pattern on 8 inputs"):
         book.nm_mask(weights(2, 8), n, m)
 
 

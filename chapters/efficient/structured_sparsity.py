@@ -56,6 +56,7 @@ run = medbook.start("structured_sparsity", profile=profile, seed=seed)
 # %% tags=["define"]
 import torch
 from torch import Tensor
+from medbook.refuse import need, told
 from medbook.views import ORIENTATIONS, turned
 
 # %%
@@ -94,11 +95,10 @@ def nm_mask(w: Tensor, n: int, m: int) -> Tensor:
     >>> nm_mask(torch.tensor([[3.0, -4.0, 0.1, 0.0]]), 1, 2)
     tensor([[0., 1., 1., 0.]])
     """
-    rows = w.movedim(1, -1)  # inputs last
-    if not 0 < n <= m or rows.shape[-1] % m:
-        raise ValueError(
-            f"no {n}:{m} pattern on {rows.shape[-1]} inputs: need 0 < N <= M, M a divisor"
-        )
+    need(w.ndim >= 2, f"weights are {told(w)}: give (outputs, inputs, ...)")
+    rows, inputs = w.movedim(1, -1), w.shape[1]  # inputs last
+    fits = 0 < n <= m and inputs % m == 0
+    need(fits, f"no {n}:{m} pattern on {inputs} inputs: need 0 < N <= M, M a divisor")
     groups = rows.abs().reshape(-1, m)  # (groups, M)
     kept = groups.argsort(dim=1, descending=True, stable=True)[:, :n]
     mask = torch.zeros_like(groups).scatter_(1, kept, 1.0)
@@ -106,6 +106,8 @@ def nm_mask(w: Tensor, n: int, m: int) -> Tensor:
 
 def fullest_group(w: Tensor, m: int) -> int:
     """Largest number of weights in a group of m neighbouring inputs that are not zero."""
+    fits = w.ndim >= 2 and m > 0 and w.shape[1] % m == 0 and w.numel()
+    need(fits, f"no groups of {m} inputs in weights {told(w)}, (outputs, inputs, ...)")
     return int((w.movedim(1, -1).reshape(-1, m) != 0).sum(1).max())
 
 # %% tags=["hide-input"]
@@ -260,6 +262,8 @@ def sad(before: list[Tensor], after: list[Tensor]) -> float:
     >>> sad([torch.tensor([1.0, 0.0])], [torch.tensor([0.0, 1.0])])
     1.0
     """
+    shapes = [[tuple(mask.shape) for mask in some] for some in (before, after)]
+    need(before and shapes[0] == shapes[1], f"masks differ in shape, or are none: {shapes}")
     changed = sum(float((a - b).abs().sum()) for a, b in zip(before, after, strict=True))
     return changed / sum(mask.numel() for mask in before)
 
@@ -304,7 +308,9 @@ def stepwise(u: float, n: int, m: int) -> tuple[int, int]:
     >>> [stepwise(u, 1, 16)[0] for u in (0.0, 0.2, 0.4, 0.6, 0.8)]
     [15, 8, 4, 2, 1]
     """
-    intervals = round(math.log2(m / n)) + 1
+    doublings = math.log2(m / n) if 0 < n <= m else 0.5
+    need(doublings % 1 == 0, f"no way to {n}:{m} by halves: M / N must be 2, 4, 8, ...")
+    intervals = round(doublings) + 1
     k = min(int(u * intervals + 1e-9), intervals - 1)
     if k == intervals - 1:
         return n, m

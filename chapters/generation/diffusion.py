@@ -81,6 +81,7 @@ from itertools import pairwise
 from typing import NamedTuple
 import torch
 from torch import Tensor
+from medbook.refuse import need, need_matrix, told
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (y, sigma) to the noise in y
 
@@ -177,6 +178,8 @@ print("score = - noise / sigma:", run.claim("diffusion-survey-1", ours=-levels_2
 # %% tags=["define"]
 def alpha_bars(T: int = 1000, low: float = 1e-4, high: float = 0.02) -> Tensor:
     """alpha-bar of eq. 4 for t = 1 .. T: (T,) float64."""
+    fits = T >= 1 and 0 < low <= high < 1
+    need(fits, f"T {T}, beta {low} to {high}: give T >= 1 and 0 < low <= high < 1")
     return (1 - torch.linspace(low, high, T, dtype=torch.float64, device="cpu")).cumprod(0)
 
 def sigma_of(alpha_bar: Tensor) -> Tensor:
@@ -185,6 +188,8 @@ def sigma_of(alpha_bar: Tensor) -> Tensor:
 
 def descent(alpha_bar: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
     """n even steps down a chain: alpha-bar before and after each; 1 is the end."""
+    T = len(alpha_bar)
+    need(1 <= n <= T, f"n is {n}: a chain of {T} levels goes down in 1 to {T} steps")
     index = torch.linspace(len(alpha_bar) - 1, 0, n, device="cpu").round().long()
     a = alpha_bar[index]
     return list(zip(a, torch.cat([a[1:], a.new_ones(1)]), strict=True))
@@ -236,6 +241,7 @@ LOWEST, HIGHEST = 0.02, 40.0  # noise levels for images in [-1, 1]
 
 def ncsn_sigmas(L: int = 10) -> Tensor:
     """Geometric levels from the highest down: (L,) float64."""
+    need(L >= 2, f"L is {L}: the highest and the lowest are 2 levels")
     ends = math.log10(HIGHEST), math.log10(LOWEST)
     return torch.logspace(*ends, L, dtype=torch.float64, device="cpu")
 
@@ -705,6 +711,9 @@ def frechet(a: Tensor, b: Tensor) -> float:
     >>> frechet(torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [5.0]]))
     9.0
     """
+    need_matrix(a=a, b=b)
+    fits = min(len(a), len(b)) > 1 and a.shape[1] == b.shape[1]
+    need(fits, f"features are {told(a)} and {told(b)}: give 2 rows or more of one length")
     a, b = a.double(), b.double()
     A, B = ((x - x.mean(0)) / math.sqrt(len(x) - 1) for x in (a, b))
     root = torch.linalg.matrix_norm(A @ B.T, "nuc")
@@ -713,6 +722,8 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
 def covered(points: Tensor, by: Tensor, k: int = 3) -> float:
     """Share of points (n, D) within the k-th neighbour distance of some point of `by`."""
+    need_matrix(points=points, by=by)
+    need(1 <= k < len(by), f"k is {k}: each of {len(by)} points has 1 to {len(by) - 1} others")
     radius = torch.cdist(by, by).kthvalue(k + 1, dim=1).values  # the first is itself
     return float((torch.cdist(points, by) <= radius).any(1).double().mean())
 
@@ -1050,10 +1061,10 @@ assert distance[0] < 0.5 < 40 < distance[1]
 # %% tags=["solution"]
 scheduler = DDIMScheduler(1000)
 scheduler.set_timesteps(10)
-told = scheduler.timesteps.tolist()
-lands = [t - 1000 // 10 for t in told]
-print("lands on", lands[:-1], "network is told", told[1:])
-assert lands[0] == 899 and told[1] == 888
+asked = scheduler.timesteps.tolist()
+lands = [t - 1000 // 10 for t in asked]
+print("lands on", lands[:-1], "network is told", asked[1:])
+assert lands[0] == 899 and asked[1] == 888
 
 # %% [markdown]
 # ## Where this breaks

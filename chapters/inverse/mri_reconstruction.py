@@ -192,9 +192,12 @@ def climbed(rung: Rung) -> Tensor:
 
 # %% tags=["define"]
 from medbook.physics.mri.grid import block
+from medbook.refuse import need, need_pair, told
 
 def set_aside(mask: Tensor, share: float, generator) -> tuple[Tensor, Tensor]:
     """A share of the samples by chance, none of the 4 x 4 in the middle; and the others."""
+    need(mask.dtype == torch.bool, f"the mask is {told(mask)}: give True where sampled")
+    need(0 <= share <= 1, f"share is {share}: give 0 to 1 of the samples")
     free = mask & ~block((mask.shape[-2], mask.shape[-1]), 4, 4)
     points = free.flatten().nonzero()[:, 0]
     taken = points[torch.randperm(len(points), generator=generator)]
@@ -368,6 +371,7 @@ def hat(t: Tensor) -> Tensor:
 
 def hats(reach: float) -> Tensor:
     """The basis of eq. 5, radius `reach` pixels, each of sum 1: (17, side, side)."""
+    need(1 < reach < math.inf, f"reach is {reach}: a kernel reaches further than 1 pixel")
     n = math.ceil(reach) - 1  # hats are 0 on the rim
     axis = torch.arange(-n, n + 1, dtype=torch.float64, device="cpu")
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -493,6 +497,7 @@ def ssim_loss(x: Tensor, truth: Tensor) -> Tensor:
 
 def psnr(x: Tensor, truth: Tensor) -> Tensor:
     """PSNR in dB of images with maximum 1: (B,)."""
+    need_pair(x, truth)
     return -10 * (x - truth).square().mean((1, 2, 3)).clamp(min=1e-12).log10()
 
 # %% [markdown]

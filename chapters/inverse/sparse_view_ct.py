@@ -206,6 +206,7 @@ plots.show(
 
 # %% tags=["define"]
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim_index
+from medbook.refuse import need, need_pair, told
 
 WINDOWS = {  # centre and width in HU
     "wide": (500, 3000), "soft tissue": (50, 500), "lung": (-600, 800),
@@ -213,15 +214,18 @@ WINDOWS = {  # centre and width in HU
 
 def shown(x: Tensor, window: str) -> Tensor:
     """Images in units of water as a window shows them, in [0, 1]."""
+    need(window in WINDOWS, f"no window {window!r}: choose one of {', '.join(WINDOWS)}")
     return hu_window(1000 * (x - 1), *WINDOWS[window])
 
 def psnr(x: Tensor, truth: Tensor, window: str = "wide") -> Tensor:
     """PSNR in dB of each image in a window: (B,)."""
+    need_pair(x, truth)
     error = (shown(x, window) - shown(truth, window)).square().mean((1, 2, 3))
     return -10 * error.clamp(min=1e-12).log10()
 
 def ssim(x: Tensor, truth: Tensor, window: str = "wide") -> Tensor:
     """SSIM of each image in a window, Gaussian weights of 1.5 pixels: (B,)."""
+    need_pair(x, truth)
     pair = shown(x, window), shown(truth, window)
     return ssim_index(*pair, data_range=1.0, reduction="none").reshape(-1)
 
@@ -468,6 +472,7 @@ def band(z: Tensor, low: float = 0.1, high: float = 0.6) -> Tensor:
 
 def contrastive(v: Tensor, label: Tensor, tau: float = 0.07) -> Tensor:
     """L_bpc of eq. 7 for unit vectors (N, n); equal labels attract each other."""
+    need(len(v) > 1 and label.shape == v.shape[:1], f"{told(v)} with labels {told(label)}")
     alone = torch.eye(len(v), dtype=torch.bool, device=v.device)
     logits = (v @ v.T / tau).masked_fill(alone, -math.inf)
     positive = (label[:, None] == label) & ~alone

@@ -162,6 +162,7 @@ print(tuple(images.shape[1:]), images.dtype, len(FINDINGS), "findings,", len(GRO
 from monai.networks.nets import ResNet
 from torch import nn
 from torch.nn import functional as F
+from medbook.refuse import need, told
 from medbook.text import LENGTH, LONG, PAD, START, TextTower, Words, one_of, read
 
 WIDTH, JOINT = 128, 64  # features of an encoder, of the common space
@@ -209,6 +210,10 @@ def info_nce(v: Tensor, u: Tensor, tau: float = 0.1, lam: float = 0.75,
     >>> info_nce(torch.ones(8, 3), torch.ones(8, 3)).exp().round().item()
     8.0
     """
+    fits = v.shape == u.shape and v.ndim == 2 and len(v) > 1 and tau > 0 and 0 <= lam <= 1
+    need(fits, f"pairs {told(v)}, {told(u)}, tau {tau}, lam {lam}: give (N > 1, d) twice, "
+               "tau > 0 and lam in [0, 1]: one pair has no wrong partner")
+    need(equal is None or not equal.all(), f"all {len(v)} sentences are equal: no contrast")
     cosine = F.normalize(v, dim=1) @ F.normalize(u, dim=1).T / tau  # (images, sentences)
     right = torch.arange(len(v), device=v.device)
     if equal is not None:
@@ -229,6 +234,7 @@ def same(sentences: Tensor) -> Tensor:
 # %% tags=["define"]
 def simclr(z: Tensor, tau: float = 0.1) -> Tensor:
     """Contrast of two views, z (2 N, d), view by view. Source: Chen et al. 2020, eq. 1."""
+    need(len(z) > 3 and len(z) % 2 == 0, f"views are {told(z)}: give two of 2 images or more")
     z = F.normalize(z, dim=1)
     cosine = (z @ z.T / tau).fill_diagonal_(-torch.inf)
     return F.cross_entropy(cosine, torch.arange(len(z), device=z.device).roll(len(z) // 2))
@@ -801,6 +807,7 @@ def closest(v: Tensor, vectors: Tensor) -> Tensor:
 
 def balanced(right: Tensor, labels: Tensor) -> Tensor:
     """Weights the answers (N,) so that their mean is the balanced accuracy."""
+    need(len(labels) and right.shape == labels.shape, f"{told(right)} for {told(labels)}")
     labels = labels.cpu()
     counts = labels.bincount()
     present = int((counts > 0).sum())
@@ -999,9 +1006,9 @@ for arm, results in outcomes.items():
         real = values(arm, lambda o: o.real[1])
         record(f"PneumoniaMNIST, 1 %/{arm}", real, "AUC", rtol=0.05)
     if ARMS[arm] is not None and ARMS[arm].joint:
-        asked, told = (values(arm, f) for f in (lambda o: o.text_to_image, lambda o: o.image_to_text))
-        record(f"text to image/{arm}", asked, "P@10", rtol=0.1)
-        record(f"image to text/{arm}", told, "P@5", rtol=0.1)
+        there, back = (values(arm, f) for f in (lambda o: o.text_to_image, lambda o: o.image_to_text))
+        record(f"text to image/{arm}", there, "P@10", rtol=0.1)
+        record(f"image to text/{arm}", back, "P@5", rtol=0.1)
         record(f"prompts/{arm}", values(arm, lambda o: o.prompts[1]), "AUC")
         record(f"sides/{arm}", values(arm, lambda o: o.sides), "", rtol=0.1)
 for arm, results in tuned.items():

@@ -86,6 +86,7 @@ plots.show(
 import io
 import math
 from dataclasses import dataclass
+from functools import partial
 import numpy as np
 import torch
 from PIL import Image
@@ -93,12 +94,23 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional import image as metrics
+from medbook.refuse import need, need_pair, told
 
 RANGE = 255.0  # R of 8-bit images
 
-def psnr(x: Tensor, y: Tensor, data_range: float = RANGE) -> Tensor:
+def in_range(x: Tensor, y: Tensor, R: float | None) -> tuple[Tensor, Tensor, float]:
+    """Images (N, C, H, W) as floats, and R: as given, or that of their format, uint8."""
+    need_pair(x, y)
+    if x.dtype == torch.uint8:
+        x, y, R = x.float(), y.float(), RANGE if R is None else R
+    need(R is not None, f"data_range is missing: {told(x)} may end at 1, 255 or 4095")
+    need(0 < R < math.inf, f"data_range is {R}: give largest minus smallest value, > 0")
+    return x, y, R
+
+def psnr(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """PSNR in dB of each pair, eq. 1, at most 100: (N,)."""
-    options = {"data_range": data_range, "reduction": "none", "dim": (1, 2, 3)}
+    x, y, R = in_range(x, y, data_range)
+    options = {"data_range": R, "reduction": "none", "dim": (1, 2, 3)}
     return metrics.peak_signal_noise_ratio(y, x, **options).clamp(max=100.0)
 
 def eight_bit(x: Tensor) -> Tensor:
@@ -136,6 +148,8 @@ CHANGES = {  # t has shape (N, 1, 1, 1)
 
 def distort(kind: str, x: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
     """8-bit images x changed with severity t (N,), > 0; 1 is severe."""
+    need(kind in CHANGES, f"no change is called {kind!r}: choose one of {', '.join(CHANGES)}")
+    need((t > 0).all(), f"severities range from {t.min()}: give numbers > 0")
     return eight_bit(CHANGES[kind](x, t[:, None, None, None], generator))
 
 # %%
@@ -143,7 +157,7 @@ x, generator = images[:1], torch.Generator(images.device)
 def at_30_dB(change) -> Tensor:
     """Of copies with rising severity the one whose PSNR is nearest to 30 dB."""
     copies = [eight_bit(change(x.new_full((1, 1, 1, 1), t))) for t in np.geomspace(0.02, 4, 120)]
-    return min(copies, key=lambda y: abs(float(psnr(x, y)) - 30))
+    return min(copies, key=lambda y: abs(float(psnr(x, y, RANGE)) - 30))
 
 SAME = {
     "noise": at_30_dB(lambda t: CHANGES["noise"](x, t, generator.manual_seed(0))),
@@ -155,7 +169,7 @@ SAME = {
 # %% tags=["hide-input"]
 plots.show(
     plots.image_grid(np.concatenate([grey(y) for y in (x, *SAME.values())]), titles=["original", *SAME]),
-    caption="One chest X-ray and four changed copies; PSNR: " + ", ".join(f"{name} {float(psnr(x, y)):.1f} dB" for name, y in SAME.items()) + ".",
+    caption="One chest X-ray and four changed copies; PSNR: " + ", ".join(f"{name} {float(psnr(x, y, RANGE)):.1f} dB" for name, y in SAME.items()) + ".",
     alt="Five versions of one chest X-ray: the original, one with grain, one out of focus, one brighter, and one with a bright spot in the lung.",
 )
 
@@ -173,18 +187,22 @@ plots.show(
 # from torchmetrics, as does (1). Note that $R$ is part of the formula: too large an $R$ makes $c_1$ and $c_2$ swamp the image, and everything looks alike.
 
 # %% tags=["define"]
-def ssim_map(x: Tensor, y: Tensor, data_range: float = RANGE) -> Tensor:
+def ssim_map(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """SSIM around every pixel, eq. 2, mean over channels: (N, H, W)."""
-    options = {"data_range": data_range, "reduction": "none", "return_full_image": True}
+    x, y, R = in_range(x, y, data_range)
+    need(min(x.shape[-2:]) > 5, f"images are {told(x)}: SSIM needs sides of 6 pixels")
+    options = {"data_range": R, "reduction": "none", "return_full_image": True}
     return metrics.structural_similarity_index_measure(y, x, **options)[1].mean(1)
 
-def ssim(x: Tensor, y: Tensor, data_range: float = RANGE) -> Tensor:
+def ssim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """Mean of the SSIM map of each pair: (N,)."""
     return ssim_map(x, y, data_range).mean((1, 2))
 
-def ms_ssim(x: Tensor, y: Tensor, data_range: float = RANGE) -> Tensor:
+def ms_ssim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """MS-SSIM of each pair, sides of at least 161 pixels: (N,)."""
-    options = {"data_range": data_range, "reduction": "none"}
+    x, y, R = in_range(x, y, data_range)
+    need(min(x.shape[-2:]) > 160, f"images are {told(x)}: MS-SSIM needs sides of 161 pixels")
+    options = {"data_range": R, "reduction": "none"}
     found = metrics.multiscale_structural_similarity_index_measure(y, x, **options)
     return found.reshape(-1)  # of one pair torchmetrics gives a single number
 
@@ -229,8 +247,11 @@ def phase_congruency(x: Tensor) -> Tensor:
     kept = (energy - threshold[:, :, None, None]).clamp(min=0).sum(1)
     return kept / e.abs().sum((1, 2)).clamp(min=torch.finfo(x.dtype).tiny)
 
-def fsim(x: Tensor, y: Tensor) -> Tensor:
-    """FSIM of each pair of grey images in [0, 255], eq. 4: (N,)."""
+def fsim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
+    """FSIM of each pair of grey images, eq. 4, whose constants are for R = 255: (N,)."""
+    x, y, R = in_range(x, y, data_range)
+    need(x.shape[1] == 1, f"images are {told(x)}: FSIM is of grey ones")
+    x, y = (image * (RANGE / R) for image in (x, y))
     k = max(1, round(min(x.shape[-2:]) / 256))  # the paper's viewing distance
     pair = [F.avg_pool2d(image, k) for image in (x, y)]
     scharr = x.new_tensor([[-3, 0, 3], [-10, 0, 10], [-3, 0, 3]]) / 16
@@ -271,11 +292,14 @@ def joint_entropy(x: Tensor, y: Tensor) -> Tensor:
     share = torch.stack(counts).to(x.dtype) / a.shape[1]
     return torch.special.entr(share).sum(1) / math.log(2)
 
-def issm(x: Tensor, y: Tensor) -> Tensor:
-    """ISSM of each pair of grey images in [0, 255], eq. 5: (N,)."""
+def issm(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
+    """ISSM of each pair of grey images, eq. 5, whose thresholds are for R = 255: (N,)."""
+    x, y, R = in_range(x, y, data_range)
+    need(x.shape[1] == 1, f"images are {told(x)}: ISSM is of grey ones")
+    x, y = (image * (RANGE / R) for image in (x, y))
     e = correlation(*(edges(image).flatten(1) for image in (x, y)))
     h = joint_entropy(x, y)
-    score = 0.8 * e * h / (0.3 * e * h + 0.5 * h + 0.7 * ssim(x, y))
+    score = 0.8 * e * h / (0.3 * e * h + 0.5 * h + 0.7 * ssim(x, y, RANGE))
     return torch.where((x == y).flatten(1).all(1), torch.ones_like(score), score)
 
 # %% [markdown]
@@ -339,6 +363,10 @@ def scores(v: Tensor, floor: float | None = None) -> Tensor:
 
 def csim_map(x: Tensor, y: Tensor, patch: int = 8, floor: float | None = None) -> Tensor:
     """Similarity of each patch, eq. 7, in [0, 1]: (N, H // patch, W // patch)."""
+    need_pair(x, y)
+    fits = 2 <= patch <= min(x.shape[-2:])
+    need(fits, f"patch is {patch}: {told(x)} hold patches of 2 to {min(x.shape[-2:])}")
+    need(floor is None or 0 <= floor < math.inf, f"floor is {floor}: give noise >= 0")
     zx, zy = (scores(to_patches(image, patch), floor) for image in (x, y))
     return (1 - torch.linalg.vector_norm(zx - zy, dim=-1) / patch).clamp(min=0)
 
@@ -391,8 +419,9 @@ def soft_ranks(v: Tensor, floor: float) -> Tensor:
     few = v.flatten(0, -2).split(128)  # a patch needs n * n numbers
     return torch.cat([expected(patches) for patches in few]).reshape(v.shape)
 
+IN_RANGE = {"PSNR": psnr, "SSIM": ssim, "MS-SSIM": ms_ssim, "FSIM": fsim, "ISSM": issm}
 MEASURES = {
-    "PSNR": psnr, "SSIM": ssim, "MS-SSIM": ms_ssim, "FSIM": fsim, "ISSM": issm,
+    **{name: partial(score, data_range=RANGE) for name, score in IN_RANGE.items()},
     "CSIM": csim, "CSIM, floor": lambda x, y: csim(x, y, floor=FLOOR),
 }
 
@@ -463,7 +492,7 @@ def best_curve(x: Tensor, y: Tensor) -> Tensor:
 CHANGE_MAPS = {  # large where something changed
     "CSIM": lambda x, y: 1 - csim_map(x, y),
     "CSIM, floor": lambda x, y: 1 - csim_map(x, y, floor=FLOOR),
-    "SSIM": lambda x, y: 1 - blocks(ssim_map(x, y)),
+    "SSIM": lambda x, y: 1 - blocks(ssim_map(x, y, RANGE)),
     "difference": lambda x, y: blocks((y - x).abs().mean(1)),
     "difference from curve": lambda x, y: blocks((y - best_curve(x, y)).abs().mean(1)),
 }
@@ -726,7 +755,7 @@ hidden = part + HEIGHT * spot(part, part.new_tensor([[51, 51]]), part.new_tensor
 
 def draw(sigma: float):
     y = eight_bit(hidden + sigma * gauss(part, torch.Generator(part.device).manual_seed(0)))
-    maps = {"CSIM": csim_map(part, y), "SSIM": blocks(ssim_map(part, y)), "difference": 1 - blocks((y - part).abs()[:, 0]) / 12}
+    maps = {"CSIM": csim_map(part, y), "SSIM": blocks(ssim_map(part, y, RANGE)), "difference": 1 - blocks((y - part).abs()[:, 0]) / 12}
     figure, axes = plt.subplots(1, 4, figsize=(8, 2.3))
     for ax, (name, values) in zip(axes, {"second image": y[0] / 255, **maps}.items(), strict=True):
         ax.imshow(values[0].cpu(), vmin=0, vmax=1)
@@ -746,10 +775,10 @@ explore(
 
 # %% tags=["solution"]
 worst = eight_bit(images[:1] + 40 * gauss(images[:1], torch.Generator(images.device).manual_seed(1)))
-excess = float(psnr(images[:1], worst, 4095.0) - psnr(images[:1], worst))
-print(f"PSNR is {excess:.1f} dB too high; SSIM {float(ssim(images[:1], worst, 4095.0)):.3f} instead of {float(ssim(images[:1], worst)):.3f}")
+excess = float(psnr(images[:1], worst, 4095.0) - psnr(images[:1], worst, RANGE))
+print(f"PSNR is {excess:.1f} dB too high; SSIM {float(ssim(images[:1], worst, 4095.0)):.3f} instead of {float(ssim(images[:1], worst, RANGE)):.3f}")
 assert abs(excess - 20 * math.log10(4095 / 255)) < 1e-3
-assert ssim(images[:1], worst, 4095.0) > ssim(images[:1], worst) + 0.1
+assert ssim(images[:1], worst, 4095.0) > ssim(images[:1], worst, RANGE) + 0.1
 
 # %% [markdown]
 # ### Exercise 2: noise that wraps around
@@ -760,8 +789,8 @@ drawn = np.random.default_rng(0).normal(0, 10, images[0, 0].shape)
 wrapped = drawn.astype(np.int64).astype(np.uint8)  # -1 becomes 255
 as_coded = (images[:1].cpu() + torch.from_numpy(wrapped.astype(np.float32))).clamp(0, 255)
 as_meant = eight_bit(images[:1].cpu() + torch.from_numpy(drawn.astype(np.float32)))
-print(f"mean of the noise {wrapped.mean():.0f} grey levels; PSNR {float(psnr(images[:1].cpu(), as_coded)):.1f} dB, should be {float(psnr(images[:1].cpu(), as_meant)):.1f} dB")
-assert wrapped.mean() > 100 and psnr(images[:1].cpu(), as_coded) < psnr(images[:1].cpu(), as_meant) - 10
+print(f"mean of the noise {wrapped.mean():.0f} grey levels; PSNR {float(psnr(images[:1].cpu(), as_coded, RANGE)):.1f} dB, should be {float(psnr(images[:1].cpu(), as_meant, RANGE)):.1f} dB")
+assert wrapped.mean() > 100 and psnr(images[:1].cpu(), as_coded, RANGE) < psnr(images[:1].cpu(), as_meant, RANGE) - 10
 
 # %% [markdown]
 # ### Exercise 3: nothing in common

@@ -89,6 +89,7 @@ print(tuple(chest.train.images.shape[1:]), chest.train.images.dtype, chest.class
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from medbook.refuse import need, need_pair, told
 
 CHUNK = {"cpu": 500, "cuda": 4000}  # images whose noise is computed at a time
 
@@ -134,6 +135,7 @@ def significance(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 def keep_top(score: Tensor, ratio: float) -> Tensor:
     """Mask (N, 1, H, W) of 0 and 1: the `round(ratio * H * W)` pixels of largest score."""
+    need(score.ndim == 4 and 0 <= ratio <= 1, f"ratio is {ratio} of {told(score)}: 0 to 1")
     n, _, h, w = score.shape
     top = score.reshape(n, h * w).topk(round(ratio * h * w), dim=1).indices
     mask = torch.zeros_like(score).reshape(n, h * w)
@@ -371,6 +373,8 @@ class Released:
 
 def psnr(a: Tensor, b: Tensor) -> float:
     """Mean PSNR in dB of uint8 images."""
+    need_pair(a, b)
+    need(a.dtype == torch.uint8, f"images are {told(a)}: this PSNR is of uint8, 0 to 255")
     mse = (a.float() - b.float()).square().mean((1, 2, 3)).clamp(min=1e-9)
     return float((10 * torch.log10(255**2 / mse)).mean())
 
@@ -424,6 +428,9 @@ def as_released(released: Tensor, clean: Tensor) -> Tensor:
 
 def jpeg(released: Tensor, clean: Tensor, quality: int = 10) -> Tensor:
     """uint8 grey images (N, 1, H, W) after JPEG compression."""
+    grey = released.dtype == torch.uint8 and released.ndim == 4 and released.shape[1] == 1
+    need(grey, f"images are {told(released)}: this JPEG is of uint8 (N, 1, H, W)")
+    need(1 <= quality <= 100, f"quality is {quality}: JPEG has 1 to 100")
     squeezed = []
     for image in released[:, 0].cpu().numpy():
         file = io.BytesIO()

@@ -1,0 +1,221 @@
+"""What public helpers cannot use is refused in one line that names it, and nothing else changes."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medbook import chapter, probes, refuse, training, views
+from medbook.errors import MedbookError
+
+similarity = chapter.load("image_similarity")
+diffusion = chapter.load("diffusion")
+sparsity = chapter.load("structured_sparsity")
+unlearnable = chapter.load("unlearnable_examples")
+language = chapter.load("image_text_pretraining")
+ct = chapter.load("sparse_view_ct")
+mri = chapter.load("mri_reconstruction")
+
+NAN = float("nan")
+ONE, TWO = torch.ones(1, 3), torch.eye(2, 3)
+BITS = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+UNIT = BITS.float()
+HOLE = UNIT.clone().fill_(NAN)
+LINE = torch.tensor([[0], [1]])  # labels (2, 1)
+WORDS = torch.zeros(2, dtype=torch.int64)
+
+
+class Case(NamedTuple):
+    call: Callable[[], object]
+    says: str
+
+
+def fit(labels: Tensor, images: Tensor = BITS, **options) -> object:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 3))
+    return training.fit(network, images, labels, **({"steps": 1, "seed": 0} | options))
+
+
+def pair(function: Callable, name: str, *options: object) -> list[Case]:
+    """A measure of two batches of images refuses these pairs."""
+    return [
+        Case(lambda: function(UNIT, UNIT[:1], *options), rf"{name}.*\(2, 1, 16, 16\).*\(1, 1, 16"),
+        Case(lambda: function(UNIT[0], UNIT[0], *options), rf"{name}.*\(1, 16, 16\)"),
+        Case(lambda: function(UNIT[:0], UNIT[:0], *options), r"x is empty: float32 \(0, 1"),
+        Case(lambda: function(UNIT, HOLE, *options), "y, float32 .* holds 512 values that are not"),
+        Case(lambda: function(BITS, UNIT, *options), "uint8 .* and float32 .* one range"),
+        Case(lambda: function(UNIT.to(torch.complex64), UNIT, *options), "complex64"),
+    ]
+
+
+MEASURES = (similarity.psnr, similarity.ssim, similarity.ms_ssim, similarity.fsim, similarity.issm)
+CASES = {
+    "a range": [
+        *(Case(partial(m, UNIT, UNIT), "data_range is missing: float32") for m in MEASURES),
+        *(Case(partial(m, UNIT, UNIT, 0.0), "data_range is 0.0") for m in MEASURES),
+        *(Case(partial(m, UNIT, UNIT, NAN), "data_range is nan") for m in MEASURES),
+    ],
+    "a pair": [
+        *(case for m in MEASURES for case in pair(m, "images are", 255.0)),
+        *pair(similarity.csim, "images are"),
+        *pair(ct.psnr, "images are"),
+        *pair(ct.ssim, "images are"),
+        *pair(mri.psnr, "images are"),
+        *pair(unlearnable.psnr, "images are"),
+        Case(lambda: unlearnable.psnr(UNIT, UNIT), "float32 .*: this PSNR is of uint8"),
+    ],
+    "a size": [
+        Case(lambda: similarity.ssim(BITS[..., :5], BITS[..., :5]), r"\(2, 1, 16, 5\): SSIM"),
+        Case(lambda: similarity.ms_ssim(BITS, BITS), "sides of 161 pixels"),
+        Case(lambda: similarity.csim(UNIT, UNIT, 17), "patch is 17"),
+        Case(lambda: similarity.csim(UNIT, UNIT, 1), "patch is 1:"),
+        Case(lambda: similarity.csim(UNIT, UNIT, floor=-1.0), "floor is -1.0"),
+        Case(lambda: similarity.fsim(BITS.expand(2, 3, 16, 16), BITS.expand(2, 3, 16, 16)), "grey"),
+        Case(lambda: similarity.issm(BITS.expand(2, 3, 16, 16), BITS.expand(2, 3, 16, 16)), "grey"),
+        Case(lambda: similarity.distort("fog", UNIT, torch.ones(2), None), "'fog'.*noise, blur"),
+        Case(lambda: similarity.distort("blur", UNIT, torch.zeros(2), None), "severities .* 0.0"),
+    ],
+    "auc": [
+        Case(lambda: probes.auc(torch.tensor([[NAN], [1.0]]), LINE), "1 of the scores.* are NaN"),
+        Case(lambda: probes.auc(torch.zeros(0, 1), LINE[:0]), "labels is empty"),
+        Case(lambda: probes.auc(torch.zeros(2), LINE), r"scores are float32 \(2,\)"),
+        Case(lambda: probes.auc(torch.zeros(2), LINE[:, 0]), r"labels are int64 \(2,\)"),
+        Case(lambda: probes.auc(torch.zeros(2, 1), 2 * LINE), "range from 0 to 2: give 0 or 1"),
+        Case(lambda: probes.auc(torch.zeros(2, 1), LINE * NAN), "labels.* not finite"),
+    ],
+    "fixed features": [
+        Case(lambda: probes.logistic(TWO * NAN, LINE, 0.1), "h, float32.* not finite"),
+        Case(lambda: probes.logistic(TWO[:0], LINE[:0], 0.1), "h is empty"),
+        Case(lambda: probes.logistic(TWO, LINE, 0.0), "strength is 0.0"),
+        Case(lambda: probes.logistic(TWO, LINE, -1.0), "strength is -1.0"),
+        Case(lambda: probes.logistic(TWO, LINE[:1], 0.1), r"labels are int64 \(1, 1\): give 2"),
+        Case(lambda: probes.logistic(TWO[0], LINE, 0.1), r"h is float32 \(3,\)"),
+        Case(lambda: probes.probe(*[probes.Features(ONE, LINE[:1])] * 4), "the pool is"),
+        Case(lambda: probes.nearest(TWO, WORDS, TWO, WORDS, 0), "k is 0"),
+        Case(lambda: probes.nearest(TWO, WORDS[:1], TWO, WORDS, 1), r"have kinds int64 \(1,\)"),
+        Case(lambda: probes.nearest(TWO[:0], WORDS[:0], TWO, WORDS, 1), "queries is empty"),
+        Case(lambda: probes.nearest(TWO, WORDS, TWO * NAN, WORDS, 1), "items.* not finite"),
+        Case(lambda: probes.nearest_others(ONE, WORDS[:1], 1), "an item needs others"),
+        Case(lambda: probes.nearest_others(TWO, WORDS, -1), "k is -1"),
+        Case(lambda: probes.nearest_others(TWO, WORDS[:1], 1), r"have kinds int64 \(1,\)"),
+    ],
+    "fit": [
+        Case(lambda: fit(WORDS[:, None]), r"labels are int64 \(2, 1\): for outputs .* \(2,\)"),
+        Case(lambda: fit(WORDS.float()), r"labels are float32 \(2,\): .* shares of 3 classes"),
+        Case(lambda: fit(WORDS.int()), r"labels are int32 \(2,\)"),
+        Case(lambda: fit(WORDS + 3), "range from 3 to 3: .* 3 classes apart, 0 to 2"),
+        Case(lambda: fit(WORDS - 1), "range from -1 to -1"),
+        Case(lambda: fit(WORDS[:1]), r"not uint8 \(2, 1, 16, 16\), labels int64 \(1,\)"),
+        Case(lambda: fit(WORDS[:0], BITS[:0]), r"not uint8 \(0, 1, 16, 16\)"),
+        Case(lambda: fit(WORDS, BITS.long()), "images are int64"),
+        Case(lambda: fit(WORDS, steps=0), " 0 steps"),
+        Case(lambda: fit(WORDS, lr=NAN), "lr nan"),
+        Case(lambda: fit(WORDS, lr=-1.0), "lr -1.0"),
+        Case(lambda: fit(WORDS, batch_size=0), "batch_size is 0"),
+        Case(lambda: fit(WORDS, HOLE), "the loss is not finite"),
+    ],
+    "networks in use": [
+        Case(lambda: training.predict(nn.Flatten(), BITS.long()), "images are int64"),
+        Case(lambda: training.predict(nn.Flatten(), BITS, 0), "batch_size is 0"),
+        Case(lambda: training.reconstruct(nn.Identity(), UNIT, -1), "batch_size is -1"),
+        Case(lambda: training.random_shift(-1), "pixels is -1"),
+        Case(lambda: views.random_view(1.5), "strength is 1.5"),
+        Case(lambda: views.random_view(NAN), "strength is nan"),
+        Case(lambda: views.turned(UNIT[..., :5], WORDS), r"\(2, 1, 16, 5\): give square"),
+        Case(lambda: views.turned(UNIT, WORDS[:1]), r"labels are int64 \(1,\): give 2"),
+        Case(lambda: views.turned(UNIT, WORDS.float()), "labels are float32"),
+    ],
+    "contrast": [
+        Case(lambda: language.info_nce(ONE, ONE), r"float32 \(1, 3\).*no wrong partner"),
+        Case(lambda: language.info_nce(TWO, ONE), r"float32 \(2, 3\), float32 \(1, 3\)"),
+        Case(lambda: language.info_nce(TWO, TWO, tau=0.0), "tau 0.0"),
+        Case(lambda: language.info_nce(TWO, TWO, lam=2.0), "lam 2.0"),
+        Case(lambda: language.info_nce(TWO, TWO, equal=torch.ones(2, 2) > 0), "all 2 sentences"),
+        Case(lambda: language.simclr(TWO), "two of 2 images or more"),
+        Case(lambda: language.simclr(torch.ones(5, 2)), r"views are float32 \(5, 2\)"),
+        Case(lambda: language.balanced(TWO[0] > 0, WORDS), r"bool \(3,\) for int64 \(2,\)"),
+        Case(lambda: language.balanced(WORDS[:0] > 0, WORDS[:0]), r"bool \(0,\)"),
+        Case(lambda: ct.contrastive(ONE, WORDS[:1]), r"float32 \(1, 3\) with labels"),
+        Case(lambda: ct.contrastive(TWO, WORDS[:1]), r"labels int64 \(1,\)"),
+        Case(lambda: ct.psnr(UNIT, UNIT, "bone"), "no window 'bone': choose one of wide"),
+    ],
+    "chains and levels": [
+        *(
+            Case(partial(diffusion.descent, diffusion.alpha_bars(), n), f"n is {n}: .* 1 to 1000")
+            for n in (0, -1, 1001, 1500)
+        ),
+        Case(lambda: diffusion.alpha_bars(0), "T 0"),
+        Case(lambda: diffusion.alpha_bars(10, 0.5, 0.1), "beta 0.5 to 0.1"),
+        Case(lambda: diffusion.alpha_bars(10, 0.5, 1.0), "beta 0.5 to 1.0"),
+        Case(lambda: diffusion.ncsn_sigmas(1), "L is 1"),
+        Case(lambda: diffusion.frechet(ONE, TWO), r"float32 \(1, 3\) and float32 \(2, 3\)"),
+        Case(lambda: diffusion.frechet(TWO[:, :2], TWO), r"\(2, 2\) and float32 \(2, 3\)"),
+        Case(lambda: diffusion.frechet(TWO * NAN, TWO), "a, float32.* not finite"),
+        Case(lambda: diffusion.covered(TWO, TWO, 2), "k is 2: each of 2 points"),
+        Case(lambda: diffusion.covered(TWO, TWO, 0), "k is 0"),
+        Case(lambda: diffusion.covered(TWO[:0], TWO, 1), "points is empty"),
+    ],
+    "masks": [
+        Case(lambda: sparsity.nm_mask(torch.ones(8), 2, 4), r"weights are float32 \(8,\)"),
+        Case(lambda: sparsity.nm_mask(torch.ones(2, 8), 0, 4), "no 0:4 pattern on 8 inputs"),
+        Case(lambda: sparsity.nm_mask(torch.ones(2, 8), 2, 3), "no 2:3 pattern on 8 inputs"),
+        Case(lambda: sparsity.fullest_group(torch.ones(2, 8), 3), "no groups of 3 inputs"),
+        Case(lambda: sparsity.fullest_group(torch.ones(0, 8), 4), r"weights float32 \(0, 8\)"),
+        Case(lambda: sparsity.sad([], []), "are none"),
+        Case(lambda: sparsity.sad([ONE], [TWO]), r"\(1, 3\).*\(2, 3\)"),
+        Case(lambda: sparsity.stepwise(0.5, 3, 16), "no way to 3:16 by halves"),
+        Case(lambda: sparsity.stepwise(0.5, 0, 16), "no way to 0:16 by halves"),
+        Case(lambda: unlearnable.keep_top(UNIT, 1.5), "ratio is 1.5"),
+        Case(lambda: unlearnable.keep_top(UNIT, -0.1), "ratio is -0.1"),
+        Case(lambda: unlearnable.keep_top(UNIT[0], 0.1), r"float32 \(1, 16, 16\)"),
+        Case(lambda: unlearnable.jpeg(UNIT, UNIT), "images are float32"),
+        Case(lambda: unlearnable.jpeg(BITS, BITS, 0), "quality is 0"),
+        Case(lambda: mri.set_aside(UNIT[0, 0], 0.5, None), "the mask is float32"),
+        Case(lambda: mri.set_aside(UNIT[0, 0] > 0, 2.0, None), "share is 2.0"),
+        Case(lambda: mri.hats(1.0), "reach is 1.0"),
+        Case(lambda: mri.hats(NAN), "reach is nan"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, id=f"{k}: {c.says}") for k, some in CASES.items() for c in some]
+)
+def test_nonsense_is_refused_in_one_line(case: Case) -> None:
+    with pytest.raises(MedbookError, match=case.says) as found:
+        case.call()
+    assert len(str(found.value).splitlines()) == 1
+
+
+def test_images_that_end_at_1_get_the_numbers_of_their_own_range() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 1, 176, 176, generator=generator, dtype=torch.float64)
+    y = (x + 0.2 * torch.randn(x.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
+    for measure in MEASURES:
+        in_bits = measure(255 * x, 255 * y, 255.0)
+        torch.testing.assert_close(measure(x, y, 1.0), in_bits, rtol=1e-5, atol=1e-5)
+    assert 14 < similarity.psnr(x, y, 1.0).item() < 17 and similarity.ssim(x, y, 1.0).item() < 0.9
+
+
+def test_uint8_says_its_own_range() -> None:
+    x = torch.randint(0, 256, (1, 1, 176, 176), generator=torch.Generator().manual_seed(1))
+    x, y = x.to(torch.uint8), x.flip(-1).to(torch.uint8)
+    for measure in MEASURES:
+        torch.testing.assert_close(measure(x, y), measure(x.float(), y.float(), 255.0))
+
+
+def test_what_is_valid_stays_so() -> None:
+    """The ends of what is accepted."""
+    assert len(diffusion.descent(diffusion.alpha_bars(), 1000)) == 1000
+    assert len(diffusion.descent(diffusion.alpha_bars(), 1)) == 1
+    assert sparsity.stepwise(0.0, 4, 4) == (4, 4)
+    assert language.info_nce(TWO, TWO, equal=torch.eye(2) > 0).item() >= 0
+    assert probes.auc(torch.tensor([[-torch.inf], [torch.inf]]), LINE) == 1.0
+    soft = F.one_hot(WORDS, 3).float()
+    assert fit(soft).steps == fit(torch.tensor([0, 2])).steps == 1
+    assert fit(torch.tensor([0, training.IGNORED])).steps == 1
+    assert unlearnable.keep_top(UNIT, 0.0).sum() == 0 and unlearnable.keep_top(UNIT, 1.0).all()
+    assert refuse.told(BITS) == "uint8 (2, 1, 16, 16)"
