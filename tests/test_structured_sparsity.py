@@ -290,7 +290,7 @@ def atlas():
         getattr(whole, name).balanced(n, 7)
         for name, n in (("train", 48), ("val", 24), ("test", 30))
     )
-    return replace(whole, train=train, val=val, test=test)
+    return replace(whole, splits={"train": train, "val": val, "test": test})
 
 
 def job_of(atlas, kind, recipe):

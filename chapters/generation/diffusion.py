@@ -723,7 +723,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
 def covered(points: Tensor, by: Tensor, k: int = 3) -> float:
     """Share of points (n, D) within the k-th neighbour distance of some point of `by`."""
     need_matrix(points=points, by=by)
-    need(1 <= k < len(by), f"k is {k}: each of {len(by)} points has 1 to {len(by) - 1} others")
+    need(1 <= k < len(by), f"k is {k}: {len(by)} points have 1 to {len(by) - 1} others")
     radius = torch.cdist(by, by).kthvalue(k + 1, dim=1).values  # the first is itself
     return float((torch.cdist(points, by) <= radius).any(1).double().mean())
 

@@ -234,7 +234,7 @@ def same(sentences: Tensor) -> Tensor:
 # %% tags=["define"]
 def simclr(z: Tensor, tau: float = 0.1) -> Tensor:
     """Contrast of two views, z (2 N, d), view by view. Source: Chen et al. 2020, eq. 1."""
-    need(len(z) > 3 and len(z) % 2 == 0, f"views are {told(z)}: give two of 2 images or more")
+    need(len(z) > 3 and len(z) % 2 == 0, f"views are {told(z)}: two of 2 images or more")
     z = F.normalize(z, dim=1)
     cosine = (z @ z.T / tau).fill_diagonal_(-torch.inf)
     return F.cross_entropy(cosine, torch.arange(len(z), device=z.device).roll(len(z) // 2))

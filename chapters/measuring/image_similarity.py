@@ -86,7 +86,6 @@ plots.show(
 import io
 import math
 from dataclasses import dataclass
-from functools import partial
 import numpy as np
 import torch
 from PIL import Image
@@ -148,7 +147,7 @@ CHANGES = {  # t has shape (N, 1, 1, 1)
 
 def distort(kind: str, x: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
     """8-bit images x changed with severity t (N,), > 0; 1 is severe."""
-    need(kind in CHANGES, f"no change is called {kind!r}: choose one of {', '.join(CHANGES)}")
+    need(kind in CHANGES, f"no change {kind!r}: choose one of {', '.join(CHANGES)}")
     need((t > 0).all(), f"severities range from {t.min()}: give numbers > 0")
     return eight_bit(CHANGES[kind](x, t[:, None, None, None], generator))
 
@@ -201,7 +200,7 @@ def ssim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
 def ms_ssim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """MS-SSIM of each pair, sides of at least 161 pixels: (N,)."""
     x, y, R = in_range(x, y, data_range)
-    need(min(x.shape[-2:]) > 160, f"images are {told(x)}: MS-SSIM needs sides of 161 pixels")
+    need(min(x.shape[-2:]) > 160, f"images are {told(x)}: MS-SSIM needs 161 pixels a side")
     options = {"data_range": R, "reduction": "none"}
     found = metrics.multiscale_structural_similarity_index_measure(y, x, **options)
     return found.reshape(-1)  # of one pair torchmetrics gives a single number
@@ -419,9 +418,10 @@ def soft_ranks(v: Tensor, floor: float) -> Tensor:
     few = v.flatten(0, -2).split(128)  # a patch needs n * n numbers
     return torch.cat([expected(patches) for patches in few]).reshape(v.shape)
 
-IN_RANGE = {"PSNR": psnr, "SSIM": ssim, "MS-SSIM": ms_ssim, "FSIM": fsim, "ISSM": issm}
 MEASURES = {
-    **{name: partial(score, data_range=RANGE) for name, score in IN_RANGE.items()},
+    "PSNR": lambda x, y: psnr(x, y, RANGE), "SSIM": lambda x, y: ssim(x, y, RANGE),
+    "MS-SSIM": lambda x, y: ms_ssim(x, y, RANGE), "FSIM": lambda x, y: fsim(x, y, RANGE),
+    "ISSM": lambda x, y: issm(x, y, RANGE),
     "CSIM": csim, "CSIM, floor": lambda x, y: csim(x, y, floor=FLOOR),
 }
 
