@@ -438,7 +438,7 @@ def test_jobs_can_go_to_a_worker_and_outcomes_come_back():
         ("a = ratio * sigma**2", "a = ratio * sigma", {"Langevin", "not denoised"}),
         ("mean = x + (sde.f(t)", "mean = x - (sde.f(t)", {"Euler-Maruyama"}),
         ("PC_R = 0.16", "PC_R = 0.2", {"reverse diffusion", "predictor-corrector"}),
-        ("x.double().flatten().cpu().numpy(), rtol", "x.flatten().cpu().numpy(), rtol",
+        ("x.double().flatten().cpu().numpy(),\n", "x.flatten().cpu().numpy(),\n",
          {"ODE of VP", "ODE of VE"}),
         ("* 127.5)", "* 127.0)", set(ALL)),
     ],

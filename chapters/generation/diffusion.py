@@ -16,16 +16,18 @@
 # %% [markdown]
 # # Diffusion models
 #
-# Add a little noise to an X-ray and you can still guess the X-ray. A network that is good at this guess, for every amount of noise, can also start from noise alone and walk back to an image. Three groups found this in three languages: a chain of small denoising steps (DDPM), a climb along the
-# gradient of the log density (NCSN), and a stochastic differential equation that is run backwards. A survey of their use on medical images presents them side by side. This chapter writes all three around *one* network, checks on densities that are known in closed form that they are the same thing,
-# and measures on small images what is left of the sameness after training, and what each way of sampling costs.
+# Add a little noise to an X-ray and you can still guess the X-ray. A network that guesses well at every amount of noise can start from noise alone and walk
+# back to an image. Three groups found this in three languages: a chain of small denoising steps (DDPM), a climb along the gradient of the log density (NCSN),
+# and a stochastic differential equation run backwards. A survey of their use on medical images presents them side by side. This chapter writes all three around
+# *one* network, checks on known densities that they are the same thing, and measures on small images what training leaves of the sameness, and what each
+# sampler costs.
 
 # %% [markdown]
 # ## What you will learn
 # - why the noise that a network predicts *is* the score, the gradient of a log density, up to a factor;
 # - how DDPM, NCSN and the two SDEs differ: in how they draw noise levels, and in how they walk back;
 # - how to sample with seven samplers, and to compare them at an equal number of network evaluations;
-# - how the probability-flow ODE turns a denoiser into a density, and how to judge generated images without a downloaded network, and what that judgement cannot see.
+# - how the probability-flow ODE turns a denoiser into a density, and how to judge generated images without a downloaded network.
 
 # %% tags=["parameters"]
 profile = "auto"  # auto, smoke, laptop or gpu
@@ -38,16 +40,19 @@ run = medbook.start("diffusion", profile=profile, seed=seed)
 
 # %% [markdown]
 # ## The problem
-# We have images $x_0$ from an unknown density $p_0$ and want new ones from the same density. Writing a density down for 1,024 pixels is hopeless, but blurring it is easy: add Gaussian noise, and as the noise grows $p_0$ becomes a density that everybody can sample. All methods of this chapter learn
-# the way back. They share one forward rule, at time $t$
+# We have images $x_0$ from an unknown density $p_0$ and want new ones from it. Writing a density down for 1,024 pixels is hopeless, but blurring it is easy: as
+# Gaussian noise grows, $p_0$ becomes a density that everybody can sample. All methods of this chapter learn the way back. They share one forward rule, at time
+# $t$
 #
 # $$x_t=\alpha_t\,x_0+s_t\,z,\qquad z\sim\mathcal N(0,I) \qquad (1)$$
 #
-# and one quantity that decides how hard the guess is, the noise-to-signal ratio $\sigma_t=s_t/\alpha_t$. What they need is the **score** $\nabla_x\log p_t(x)$: the direction in which the noisy density rises fastest.
+# and one quantity that decides how hard the guess is, the noise-to-signal ratio $\sigma_t=s_t/\alpha_t$. What they need is the **score** $\nabla_x\log p_t(x)$:
+# the direction in which the noisy density rises fastest.
 
 # %% [markdown]
 # ## Look at the data
-# MedNIST again: six kinds of images, here 32 pixels wide. The kinds are far apart, so we can see whether a model forgets one of them. (At profile smoke drawings take their places.)
+# MedNIST again: six kinds of images, here 32 pixels wide. The kinds are far apart, so we can see whether a model forgets one of them. (At profile smoke
+# drawings take their places.)
 
 # %%
 import numpy as np
@@ -55,23 +60,32 @@ from medbook import plots
 
 plots.style()
 atlas = run.load("mednist", size=32)
-shown = [atlas.train.images[atlas.train.labels == k][:8] for k in range(len(atlas.classes))]
+shown = [
+    atlas.train.images[atlas.train.labels == k][:8] for k in range(len(atlas.classes))
+]
 plots.show(
     plots.image_grid([x.cpu() for x in shown], labels=list(atlas.classes)),
-    caption=f"Eight training images of each kind ({atlas.kind}, 32 pixels). {atlas.credit}",
-    alt="A grid of six rows of eight small grey images: abdominal CT, breast MRI, chest X-ray, chest CT, hand and head CT.",
+    caption=f"Eight training images of each kind ({atlas.kind}, 32 pixels). "
+    f"{atlas.credit}",
+    alt="A grid of six rows of eight small grey images: abdominal CT, breast MRI, "
+    "chest X-ray, chest CT, hand and head CT.",
 )
 
 # %% tags=["nbval-check-output"]
-print(tuple(atlas.train.images.shape[1:]), atlas.train.images.dtype, len(atlas.classes), "kinds")
+print(
+    tuple(atlas.train.images.shape[1:]), atlas.train.images.dtype, len(atlas.classes),
+    "kinds",
+)
 
 # %% [markdown]
-# The second set is drawn, because for it everything is known: points of the plane from a mixture of four Gaussians, $p_0=\sum_k w_k\,\mathcal N(\mu_k,s_k^2I)$. With noise added it stays such a mixture, each $s_k^2$ grown to $s_k^2+\sigma^2$. So we can write down the best possible guess of the noise,
-# its posterior mean:
+# The second set is drawn, because for it everything is known: points of the plane from a mixture of four Gaussians, $p_0=\sum_k w_k\,\mathcal N(\mu_k,s_k^2I)$.
+# With noise added it stays such a mixture, each $s_k^2$ grown to $s_k^2+\sigma^2$. So we can write down the best possible guess of the noise, its posterior
+# mean:
 #
 # $$\mathbb E[z\mid x]=\sum_k r_k(x)\,\frac{\sigma\,(x-\mu_k)}{s_k^2+\sigma^2},\qquad r_k(x)\propto w_k\,\mathcal N\big(x;\mu_k,(s_k^2+\sigma^2)I\big) \qquad (2)$$
 #
-# It takes the place of a network wherever we want to test the algebra alone, so it has the interface that our networks will have: it gets $y=x/\sqrt{1+\sigma^2}$, which has about the same size at every noise level, and $\sigma$, and returns the noise.
+# It takes the place of a network wherever we want to test the algebra alone, so it has the interface that our networks will have: it gets
+# $y=x/\sqrt{1+\sigma^2}$, which has about the same size at every noise level, and $\sigma$, and returns the noise.
 
 # %% tags=["define"]
 import math
@@ -89,6 +103,13 @@ def over(v: Tensor, x: Tensor) -> Tensor:
     """(B,) or a scalar, in the type of x and ready to multiply x of shape (B, ...)."""
     return v.to(x).reshape(-1, *[1] * (x.ndim - 1))
 
+class Parts(NamedTuple):
+    """What points (B, D) are to each mode of a mixture."""
+
+    difference: Tensor  # x - mu (B, K, D)
+    variance: Tensor  # (B, K)
+    logs: Tensor  # of each weighted part of the density (B, K)
+
 class Mixture(NamedTuple):
     """Gaussians in D dimensions: weights w (K,), means mu (K, D), deviations s (K,)."""
 
@@ -96,21 +117,21 @@ class Mixture(NamedTuple):
     mu: Tensor
     s: Tensor
 
-    def parts(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x - mu (B, K, D), variances (B, K) and log of each weighted part (B, K)."""
+    def parts(self, x: Tensor, sigma: Tensor) -> Parts:
+        """What x (B, D) with noise of deviation sigma is to each mode."""
         difference, v = x[:, None] - self.mu, self.s**2 + sigma.reshape(-1, 1) ** 2
         distance = difference.square().sum(2) / v + x.shape[1] * (2 * math.pi * v).log()
-        return difference, v, self.w.log() - distance / 2
+        return Parts(difference, v, self.w.log() - distance / 2)
 
     def log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
         """log p of x (B, D) with noise of deviation sigma, (B,) or (1,): (B,) nats."""
-        return self.parts(x, sigma)[2].logsumexp(1)
+        return self.parts(x, sigma).logs.logsumexp(1)
 
     def __call__(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Eq. 2 for y = x / sqrt(1 + sigma^2): (B, D)."""
-        difference, v, logs = self.parts(y * over((1 + sigma**2).sqrt(), y), sigma)
-        weight = logs.softmax(1) * sigma.reshape(-1, 1) / v
-        return (weight[:, :, None] * difference).sum(1)
+        parts = self.parts(y * over((1 + sigma**2).sqrt(), y), sigma)
+        weight = parts.logs.softmax(1) * sigma.reshape(-1, 1) / parts.variance
+        return (weight[:, :, None] * parts.difference).sum(1)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """(n, D) points without noise."""
@@ -122,7 +143,9 @@ def four_modes() -> Mixture:
     """Four unequal modes in [-1, 1]^2."""
     mu = [[-0.6, -0.5], [0.6, -0.5], [-0.5, 0.6], [0.5, 0.5]]
     numbers = [0.4, 0.3, 0.2, 0.1], mu, [0.10, 0.15, 0.20, 0.10]
-    return Mixture(*(torch.tensor(x, dtype=torch.float64, device="cpu") for x in numbers))
+    return Mixture(
+        *(torch.tensor(x, dtype=torch.float64, device="cpu") for x in numbers)
+    )
 
 def standard_normal(y: Tensor, sigma: Tensor) -> Tensor:
     """Eq. 2 for one mode, N(0, I)."""
@@ -131,7 +154,10 @@ def standard_normal(y: Tensor, sigma: Tensor) -> Tensor:
 # %% tags=["hide-output"]
 mixture = four_modes()
 points = mixture.sample(512, torch.Generator().manual_seed(run.seeds(1)[0]))
-run.phantom("gaussian_mixture", points[:, None, None].float(), value_unit="none", unit="drawn point")
+run.phantom(
+    "gaussian_mixture", points[:, None, None].float(), value_unit="none",
+    unit="drawn point",
+)
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -142,14 +168,25 @@ coarse = torch.cartesian_prod(side[4::9], side[4::9])
 figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.6), sharey=True)
 for ax, level in zip(axes, (0.05, 0.3, 1.0), strict=True):
     sigma = torch.tensor([level], dtype=torch.float64)
-    ax.pcolormesh(side, side, mixture.log_density(plane, sigma).exp().reshape(80, 80).T, cmap="Greys", shading="auto")
+    ax.pcolormesh(
+        side,
+        side,
+        mixture.log_density(plane, sigma).exp().reshape(80, 80).T,
+        cmap="Greys",
+        shading="auto",
+    )
     arrows = -mixture(coarse / (1 + level**2) ** 0.5, sigma.expand(len(coarse)))
     ax.quiver(*coarse.T, *arrows.T, color=plots.COLOURS[1], angles="xy")
     ax.set(title=f"sigma {level:g}", xlabel="first coordinate", aspect="equal")
 axes[0].set_ylabel("second coordinate")
 plots.show(
-    figure, caption="The mixture with noise of three sizes (grey: its density), and minus the best guess of the noise (arrows). They point to where data are likely, from afar to their centre.",
-    alt="Three panels: four grey spots that melt into one as the noise grows, with arrows that point towards the nearest spot at little noise and towards the middle at much noise.",
+    figure,
+    caption="The mixture with noise of three sizes (grey: its density), and minus the "
+    "best guess of the noise (arrows). They point to where data are likely, from afar "
+    "to their centre.",
+    alt="Three panels: four grey spots that melt into one as the noise grows, with "
+    "arrows that point towards the nearest spot at little noise and towards the "
+    "middle at much noise.",
 )
 
 # %% [markdown]
@@ -159,19 +196,28 @@ plots.show(
 #
 # $$\nabla_x\log p_\sigma(x)=-\,\mathbb E[z\mid x]/\sigma,\qquad\text{in the notation of (1)}\qquad s_\theta(x,t)=-\epsilon_\theta(x,t)/s_t \qquad (3)$$
 #
-# So a network $\epsilon_\theta$ trained to guess the noise is a score network and the other way round. We check (3) without any network: (2) on one side, automatic differentiation of the log density on the other.
+# So a network $\epsilon_\theta$ trained to guess the noise is a score network and the other way round. We check (3) without any network: (2) on one side,
+# automatic differentiation of the log density on the other.
 
 # %%
 generator = torch.Generator().manual_seed(1)
 levels_2d = torch.logspace(-2, 2, 512, dtype=torch.float64)
-noisy = (points + levels_2d[:, None] * torch.randn(points.shape, generator=generator, dtype=torch.float64)).requires_grad_()
+noisy = (
+    points
+    + levels_2d[:, None]
+    * torch.randn(points.shape, generator=generator, dtype=torch.float64)
+).requires_grad_()
 (slope,) = torch.autograd.grad(mixture.log_density(noisy, levels_2d).sum(), noisy)
 guess = mixture(noisy.detach() / (1 + levels_2d[:, None] ** 2).sqrt(), levels_2d)
-print("score = - noise / sigma:", run.claim("diffusion-survey-1", ours=-levels_2d[:, None] * slope, baseline=guess))
+print(
+    "score = - noise / sigma:",
+    run.claim("diffusion-survey-1", ours=-levels_2d[:, None] * slope, baseline=guess),
+)
 
 # %% [markdown]
 # ### DDPM: a chain of small steps
-# [Ho et al. 2020](https://arxiv.org/abs/2006.11239) take $T=1000$ steps, each of which shrinks the image a little and adds a little noise, with variances $\beta_t$ that grow linearly from $10^{-4}$ to $0.02$. In the notation of (1) $\alpha_t=\sqrt{\bar\alpha_t}$ and $s_t=\sqrt{1-\bar\alpha_t}$, where
+# [Ho et al. 2020](https://arxiv.org/abs/2006.11239) take $T=1000$ steps, each of which shrinks the image a little and adds a little noise, with variances
+# $\beta_t$ that grow linearly from $10^{-4}$ to $0.02$. In the notation of (1) $\alpha_t=\sqrt{\bar\alpha_t}$ and $s_t=\sqrt{1-\bar\alpha_t}$, where
 #
 # $$\bar\alpha_t=\prod_{s\le t}(1-\beta_s),\qquad L_{DDPM}=\mathbb E_{t,x_0,z}\,\lVert z-\epsilon_\theta(x_t,t)\rVert^2 \qquad (4)$$
 
@@ -180,7 +226,9 @@ def alpha_bars(T: int = 1000, low: float = 1e-4, high: float = 0.02) -> Tensor:
     """alpha-bar of eq. 4 for t = 1 .. T: (T,) float64."""
     fits = T >= 1 and 0 < low <= high < 1
     need(fits, f"T {T}, beta {low} to {high}: give T >= 1 and 0 < low <= high < 1")
-    return (1 - torch.linspace(low, high, T, dtype=torch.float64, device="cpu")).cumprod(0)
+    return (
+        1 - torch.linspace(low, high, T, dtype=torch.float64, device="cpu")
+    ).cumprod(0)
 
 def sigma_of(alpha_bar: Tensor) -> Tensor:
     """Noise-to-signal ratio."""
@@ -195,11 +243,13 @@ def descent(alpha_bar: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
     return list(zip(a, torch.cat([a[1:], a.new_ones(1)]), strict=True))
 
 # %% [markdown]
-# The way back is ancestral sampling. One step of the full chain, written with $\beta=1-\bar\alpha_t/\bar\alpha_{t'}$ so that it can also skip levels ($t'=t-1$ gives the paper's), is
+# The way back is ancestral sampling. One step of the full chain, written with $\beta=1-\bar\alpha_t/\bar\alpha_{t'}$ so that it can also skip levels ($t'=t-1$
+# gives the paper's), is
 #
 # $$x_{t'}=\frac{1}{\sqrt{1-\beta}}\Big(x_t-\frac{\beta}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\Big)+\sqrt{\tfrac{1-\bar\alpha_{t'}}{1-\bar\alpha_t}\,\beta}\;z \qquad (5)$$
 #
-# The last step goes to $\bar\alpha=1$ and adds no noise. [Song et al. 2021a](https://arxiv.org/abs/2010.02502) leave the noise out (DDIM): guess $x_0$, then go to the next level along the same guessed noise,
+# The last step goes to $\bar\alpha=1$ and adds no noise. [Song et al. 2021a](https://arxiv.org/abs/2010.02502) leave the noise out (DDIM): guess $x_0$, then go
+# to the next level along the same guessed noise,
 #
 # $$\hat x_0=\big(x_t-\sqrt{1-\bar\alpha_t}\,\epsilon_\theta\big)/\sqrt{\bar\alpha_t},\qquad x_{t'}=\sqrt{\bar\alpha_{t'}}\,\hat x_0+\sqrt{1-\bar\alpha_{t'}}\,\epsilon_\theta \qquad (6)$$
 
@@ -208,7 +258,9 @@ def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers like x, drawn on the CPU: the same for every device."""
     return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
 
-def ancestral(net: Denoiser, x: Tensor, steps: list, generator: torch.Generator) -> Tensor:
+def ancestral(
+    net: Denoiser, x: Tensor, steps: list, generator: torch.Generator
+) -> Tensor:
     """DDPM: eq. 5 down the steps."""
     for a, b in steps:
         beta, eps = 1 - a / b, net(x, sigma_of(a).to(x).expand(len(x)))
@@ -226,15 +278,18 @@ def ddim(net: Denoiser, x: Tensor, steps: list) -> Tensor:
 
 # %% [markdown]
 # ### NCSN: climb, with noise
-# [Song and Ermon 2019](https://arxiv.org/abs/1907.05600) do not shrink: $\alpha=1$, and $L=10$ geometric levels $\sigma_1>\dots>\sigma_L$. They train the score itself, each level weighted with $\sigma^2$, so that all have the same size:
+# [Song and Ermon 2019](https://arxiv.org/abs/1907.05600) do not shrink: $\alpha=1$, and $L=10$ geometric levels $\sigma_1>\dots>\sigma_L$. They train the score
+# itself, each level weighted with $\sigma^2$, so that all have the same size:
 #
 # $$L_{NCSN}=\mathbb E\;\sigma_i^2\,\big\lVert s_\theta(x_0+\sigma_iz,\sigma_i)+z/\sigma_i\big\rVert^2=\mathbb E\,\lVert z-\epsilon_\theta\rVert^2\quad\text{with }s_\theta=-\epsilon_\theta/\sigma_i \qquad (7)$$
 #
-# That is (4), with other noise levels drawn. The way back is **annealed Langevin dynamics**: at each level $K$ steps up the score, with noise, of a length that shrinks with the level,
+# That is (4), with other noise levels drawn. The way back is **annealed Langevin dynamics**: at each level $K$ steps up the score, with noise, of a length that
+# shrinks with the level,
 #
 # $$x\leftarrow x+a_i\,s_\theta(x,\sigma_i)+\sqrt{2a_i}\,z,\qquad a_i=\varepsilon\,\sigma_i^2/\sigma_L^2 \qquad (8)$$
 #
-# and one step without noise at the end, $x+\sigma_L^2s_\theta(x,\sigma_L)$. The paper writes $a_i/2$ and $\sqrt{a_i}$; only the meaning of $\varepsilon$ differs. On images in $[-1,1]$ a noise level is twice what it is in $[0,1]$, the range of the paper.
+# and one step without noise at the end, $x+\sigma_L^2s_\theta(x,\sigma_L)$. The paper writes $a_i/2$ and $\sqrt{a_i}$; only the meaning of $\varepsilon$
+# differs. On images in $[-1,1]$ a noise level is twice what it is in $[0,1]$, the range of the paper.
 
 # %% tags=["define"]
 LOWEST, HIGHEST = 0.02, 40.0  # noise levels for images in [-1, 1]
@@ -265,7 +320,8 @@ def annealed_langevin(
 
 # %% [markdown]
 # ### SDEs: infinitely many steps
-# [Song et al. 2021b](https://arxiv.org/abs/2011.13456) let the steps become infinitely small. The forward process is $dx=f(t)\,x\,dt+g(t)\,dw$. **VP** (variance preserving) is the limit of DDPM, **VE** (variance exploding) that of NCSN:
+# [Song et al. 2021b](https://arxiv.org/abs/2011.13456) let the steps become infinitely small. The forward process is $dx=f(t)\,x\,dt+g(t)\,dw$. **VP**
+# (variance preserving) is the limit of DDPM, **VE** (variance exploding) that of NCSN:
 #
 # $$\text{VP: } f=-\tfrac12\beta(t),\ g^2=\beta(t)=0.1+19.9\,t,\ \alpha_t=e^{-\frac12\int_0^t\beta},\ s_t^2=1-\alpha_t^2\qquad\text{VE: } f=0,\ g^2=\tfrac{d\sigma^2}{dt},\ \sigma(t)=\sigma_{min}\big(\tfrac{\sigma_{max}}{\sigma_{min}}\big)^t \qquad (9)$$
 #
@@ -273,7 +329,7 @@ def annealed_langevin(
 
 # %% tags=["define"]
 class SDE(NamedTuple):
-    """dx = f(t) x dt + g(t) dw with marginal N(alpha(t) x_0, std(t)^2); stops at `end`."""
+    """dx = f(t) x dt + g(t) dw of marginal N(alpha(t) x_0, std(t)^2); ends at `end`."""
 
     f: Callable[[Tensor], Tensor]
     g2: Callable[[Tensor], Tensor]
@@ -283,24 +339,38 @@ class SDE(NamedTuple):
 
 def VP(low: float = 0.1, high: float = 20.0) -> SDE:
     """Left of eq. 9; low and high are beta(0) and beta(1)."""
-    beta = lambda t: low + (high - low) * t
-    total = lambda t: low * t + (high - low) * t**2 / 2  # integral of beta from 0 to t
-    std = lambda t: (-torch.expm1(-total(t))).sqrt()
+    def beta(t: Tensor) -> Tensor:
+        return low + (high - low) * t
+
+    def total(t: Tensor) -> Tensor:  # integral of beta from 0 to t
+        return low * t + (high - low) * t**2 / 2
+
+    def std(t: Tensor) -> Tensor:
+        return (-torch.expm1(-total(t))).sqrt()
+
     return SDE(lambda t: -beta(t) / 2, beta, lambda t: (-total(t) / 2).exp(), std, 1e-3)
 
 def VE(low: float = LOWEST, high: float = HIGHEST) -> SDE:
     """Right of eq. 9, with the paper's marginal N(x_0, sigma(t)^2)."""
-    sigma, rate = lambda t: low * (high / low) ** t, 2 * math.log(high / low)
-    g2 = lambda t: rate * sigma(t) ** 2
+    rate = 2 * math.log(high / low)
+
+    def sigma(t: Tensor) -> Tensor:
+        return low * (high / low) ** t
+
+    def g2(t: Tensor) -> Tensor:
+        return rate * sigma(t) ** 2
+
     return SDE(torch.zeros_like, g2, torch.ones_like, sigma, 1e-5)
 
 # %% [markdown]
-# The process backwards in time is an SDE as well, and there is an *ordinary* differential equation with the same marginal density at every time, the **probability-flow ODE**:
+# The process backwards in time is an SDE as well, and there is an *ordinary* differential equation with the same marginal density at every time, the
+# **probability-flow ODE**:
 #
 # $$dx=\big[f\,x-g^2\,s_\theta\big]dt+g\,d\bar w,\qquad\qquad \frac{dx}{dt}=f\,x-\tfrac12\,g^2\,s_\theta \qquad (10)$$
 #
-# Time runs from 1 to 0, so $dt<0$, and the noise has deviation $g\sqrt{|dt|}$. Euler-Maruyama takes finite steps of the left one. *Reverse diffusion* does the same for the discrete chain between two levels, $x_t=c\,x_{t'}+G\,z$ with $c=\alpha_t/\alpha_{t'}$ and $G^2=s_t^2-c^2s_{t'}^2$. The
-# **predictor-corrector** sampler first takes $M$ Langevin steps at the current level, whose length follows from a signal-to-noise ratio $r$, and then this predictor:
+# Time runs from 1 to 0, so $dt<0$, and the noise has deviation $g\sqrt{|dt|}$. Euler-Maruyama takes finite steps of the left one. *Reverse diffusion* does the
+# same for the discrete chain between two levels, $x_t=c\,x_{t'}+G\,z$ with $c=\alpha_t/\alpha_{t'}$ and $G^2=s_t^2-c^2s_{t'}^2$. The **predictor-corrector**
+# sampler first takes $M$ Langevin steps at the current level, whose length follows from a signal-to-noise ratio $r$, and then this predictor:
 #
 # $$a=2c^2\Big(r\,\frac{\lVert z\rVert}{\lVert s_\theta\rVert}\Big)^2,\qquad x\leftarrow x+a\,s_\theta+\sqrt{2a}\,z;\qquad\qquad x\leftarrow(2-c)\,x+G^2s_\theta+G\,z \qquad (11)$$
 #
@@ -311,17 +381,22 @@ def euler_maruyama(
     net: Denoiser, sde: SDE, x: Tensor, n: int, generator: torch.Generator
 ) -> Tensor:
     """Left of eq. 10 in n steps from t = 1."""
-    for t, then in pairwise(torch.linspace(1, sde.end, n + 1, dtype=torch.float64).cpu()):
+    for t, then in pairwise(
+        torch.linspace(1, sde.end, n + 1, dtype=torch.float64).cpu()
+    ):
         dt, s = then - t, score(net, x, sde.alpha(t), sde.std(t))
         mean = x + (sde.f(t) * x - sde.g2(t) * s) * dt
         x = mean + (sde.g2(t) * -dt).sqrt() * noise_like(x, generator)
     return mean
 
 def predictor_corrector(
-    net: Denoiser, sde: SDE, x: Tensor, n: int, M: int, r: float, generator: torch.Generator
+    net: Denoiser, sde: SDE, x: Tensor, n: int, M: int, r: float,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Eq. 11, n times, the last time down to no noise; M = 0 is reverse diffusion alone."""
-    norm = lambda x: x.flatten(1).norm(dim=1).mean()  # of an image, mean over the batch
+    """Eq. 11, n times, at last down to no noise; M = 0 is reverse diffusion alone."""
+    def norm(x: Tensor) -> Tensor:  # of an image, mean over the batch
+        return x.flatten(1).norm(dim=1).mean()
+
     t = torch.linspace(1, sde.end, n, dtype=torch.float64, device="cpu")
     levels = [*zip(sde.alpha(t), sde.std(t), strict=True), (t.new_ones(()), 0.0)]
     for (alpha, std), (then, std_then) in pairwise(levels):
@@ -336,11 +411,13 @@ def predictor_corrector(
     return mean
 
 # %% [markdown]
-# The ODE goes to SciPy's RK45, which chooses its steps. Along its path the log density changes by minus the divergence of the velocity $v$, so the ODE also gives a **likelihood**:
+# The ODE goes to SciPy's RK45, which chooses its steps. Along its path the log density changes by minus the divergence of the velocity $v$, so the ODE also
+# gives a **likelihood**:
 #
 # $$\log p_0(x_0)=\log\mathcal N\big(x_1;0,(\alpha_1^2+s_1^2)I\big)+\int_0^1\nabla\cdot v(x_t,t)\,dt \qquad (12)$$
 #
-# In two dimensions we take the divergence exactly; for images it is estimated as $e^\top(\partial v/\partial x)\,e$ with a random vector $e$ of signs (Hutchinson).
+# In two dimensions we take the divergence exactly; for images it is estimated as $e^\top(\partial v/\partial x)\,e$ with a random vector $e$ of signs
+# (Hutchinson).
 
 # %% tags=["define"]
 from scipy.integrate import solve_ivp
@@ -350,17 +427,23 @@ def velocity(net: Denoiser, sde: SDE, x: Tensor, t: float) -> Tensor:
     at = torch.tensor(t, dtype=torch.float64, device="cpu")
     return sde.f(at) * x - sde.g2(at) / 2 * score(net, x, sde.alpha(at), sde.std(at))
 
-def solve(slope: Callable, x: Tensor, start: float, end: float, tolerance: float) -> Tensor:
+def solve(
+    slope: Callable, x: Tensor, start: float, end: float, tolerance: float
+) -> Tensor:
     """x at time `end` of dx/dt = slope(t, x), by RK45 in float64."""
-    inside = lambda t, flat: slope(t, torch.from_numpy(flat).to(x).reshape(x.shape))
+    def inside(t: float, flat):  # NumPy arrays
+        at = torch.from_numpy(flat).to(x).reshape(x.shape)
+        return slope(t, at).double().flatten().cpu().numpy()
+
     path = solve_ivp(
-        lambda t, flat: inside(t, flat).double().flatten().cpu().numpy(), (start, end),
-        x.double().flatten().cpu().numpy(), rtol=tolerance, atol=tolerance,
+        inside, (start, end), x.double().flatten().cpu().numpy(),
+        rtol=tolerance, atol=tolerance,
     )
     return torch.from_numpy(path.y[:, -1].copy()).to(x).reshape(x.shape)
 
 def flow(
-    net: Denoiser, sde: SDE, x: Tensor, start: float, end: float, tolerance: float = 1e-5
+    net: Denoiser, sde: SDE, x: Tensor, start: float, end: float,
+    tolerance: float = 1e-5,
 ) -> Tensor:
     """The probability-flow ODE from time `start` to `end`, forwards or back."""
     return solve(lambda t, x: velocity(net, sde, x, t), x, start, end, tolerance)
@@ -370,19 +453,26 @@ def log_likelihood(
 ) -> Tensor:
     """Eq. 12 with the exact divergence, for x (B, D) in float64: (B,) nats."""
     def slope(t: float, state: Tensor) -> Tensor:  # of x, and of its log density
-        at, v = state[:, :-1], lambda x: velocity(net, sde, x, t)
-        slopes = torch.autograd.functional.jacobian(lambda x: v(x).sum(0), at)  # (D, B, D)
+        def v(x: Tensor) -> Tensor:
+            return velocity(net, sde, x, t)
+
+        at = state[:, :-1]
+        # (D, B, D)
+        slopes = torch.autograd.functional.jacobian(lambda x: v(x).sum(0), at)
         return torch.cat([v(at), slopes.diagonal(0, 0, 2).sum(1, keepdim=True)], 1)
 
-    end = solve(slope, torch.cat([x, torch.zeros_like(x[:, :1])], 1), start, 1.0, tolerance)
+    end = solve(
+        slope, torch.cat([x, torch.zeros_like(x[:, :1])], 1), start, 1.0, tolerance
+    )
     variance = sum(f(torch.ones((), device="cpu")) ** 2 for f in (sde.alpha, sde.std))
     distance = end[:, :-1].square() / variance + (2 * math.pi * variance).log()
     return end[:, -1] - distance.sum(1) / 2
 
 # %% [markdown]
 # ### What is equal by algebra
-# Four checks in double precision, with (2) in the place of a network. DDPM's $\bar\alpha_i$ against VP at $t=i/1000$; the end points of the ODE in VP and in VE, which are one path in other units, $x_{VE}=x_{VP}/\alpha$ and $\sigma_{VE}=s_{VP}/\alpha$; (12) against the log density that we know; and a
-# negative control: if the data *are* standard normal, VP has nothing to move, and its ODE must leave every point where it is.
+# Four checks in double precision, with (2) in the place of a network. DDPM's $\bar\alpha_i$ against VP at $t=i/1000$; the end points of the ODE in VP and in
+# VE, which are one path in other units, $x_{VE}=x_{VP}/\alpha$ and $\sigma_{VE}=s_{VP}/\alpha$; (12) against the log density that we know; and a negative
+# control: if the data *are* standard normal, VP has nothing to move, and its ODE must leave every point where it is.
 
 # %%
 grid = torch.arange(1, 1001, dtype=torch.float64) / 1000
@@ -400,37 +490,63 @@ truth = mixture.log_density(points[:N_POINTS], torch.zeros(1, dtype=torch.float6
 by_ode = log_likelihood(mixture, VP(), points[:N_POINTS])
 run.claim("diffusion-survey-4", ours=by_ode, baseline=truth)
 
-run.claim("diffusion-survey-5", ours=flow(standard_normal, VP(), start, 1.0, VP().end), baseline=start)
+run.claim(
+    "diffusion-survey-5",
+    ours=flow(standard_normal, VP(), start, 1.0, VP().end),
+    baseline=start,
+)
 run.claims_table()
 
 # %% tags=["hide-input"]
-z, down = torch.randn(600, 2, generator=generator, dtype=torch.float64), descent(alpha_bars(), 20)
+z = torch.randn(600, 2, generator=generator, dtype=torch.float64)
+down = descent(alpha_bars(), 20)
 drawn = {
-    "ancestral, 20 steps": ancestral(mixture, z, down, generator), "DDIM, 20 steps": ddim(mixture, z, down),
-    "Langevin, 10 x 10": annealed_langevin(mixture, HIGHEST * z, ncsn_sigmas(), 10, 0.2, generator),
-    "Euler-Maruyama, 100": euler_maruyama(mixture, VP(), z, 100, generator), "ODE": flow(mixture, VP(), z, 1.0, VP().end),
+    "ancestral, 20 steps": ancestral(mixture, z, down, generator),
+    "DDIM, 20 steps": ddim(mixture, z, down),
+    "Langevin, 10 x 10": annealed_langevin(
+        mixture, HIGHEST * z, ncsn_sigmas(), 10, 0.2, generator
+    ),
+    "Euler-Maruyama, 100": euler_maruyama(mixture, VP(), z, 100, generator),
+    "ODE": flow(mixture, VP(), z, 1.0, VP().end),
 }
 figure, axes = plt.subplots(1, 5, figsize=(14, 3.3), sharey=True, layout="constrained")
-background = mixture.log_density(plane, torch.full((1,), 0.05, dtype=torch.float64)).exp().reshape(80, 80).T
+background = (
+    mixture.log_density(plane, torch.full((1,), 0.05, dtype=torch.float64))
+    .exp()
+    .reshape(80, 80)
+    .T
+)
 for ax, (name, x) in zip(axes, drawn.items(), strict=True):
     ax.pcolormesh(side, side, background, cmap="Greys", shading="auto")
     ax.plot(*x[:300].T, ".", ms=3, color=plots.COLOURS[1])
-    ax.set(title=name, xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), xlabel="first coordinate", aspect="equal")
+    ax.set(
+        title=name, xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), xlabel="first coordinate",
+        aspect="equal",
+    )
 axes[0].set_ylabel("second coordinate")
-modes = {name: torch.bincount(torch.cdist(x, mixture.mu).argmin(1), minlength=4) / len(x) for name, x in drawn.items()}
+modes = {
+    name: torch.bincount(torch.cdist(x, mixture.mu).argmin(1), minlength=4) / len(x)
+    for name, x in drawn.items()
+}
 rarest = ", ".join(f"{name} {share[3]:.2f}" for name, share in modes.items())
 plots.show(
-    figure, caption=f"Five samplers with the true score: dots are samples, grey is the density. Share of samples nearest to the rarest mode, whose weight is 0.1: {rarest}.",
-    alt=f"Five panels of dots over four grey spots. Share of dots at the rarest spot, which has a weight of 0.1: {rarest}.",
+    figure,
+    caption="Five samplers with the true score: dots are samples, grey is the "
+    "density. Share of samples nearest to the rarest mode, whose weight is 0.1: "
+    f"{rarest}.",
+    alt="Five panels of dots over four grey spots. Share of dots at the rarest spot, "
+    f"which has a weight of 0.1: {rarest}.",
 )
 
 # %% [markdown]
 # ### One network
-# The network gets what (2) gets. An image is folded into 16 x 16 pixels of four channels, and waves of $\log\sigma$ join it as further, constant channels. The U-Net gives $F$, and the noise is read off as
+# The network gets what (2) gets. An image is folded into 16 x 16 pixels of four channels, and waves of $\log\sigma$ join it as further, constant channels. The
+# U-Net gives $F$, and the noise is read off as
 #
 # $$\epsilon_\theta(y,\sigma)=\frac{\sigma\,y+F}{\sqrt{1+\sigma^2}} \qquad (13)$$
 #
-# so that an untrained network ($F=0$) is the best guess for standard normal data. $F$ is what the literature calls *v-prediction*, up to its sign; the papers let the network output $\epsilon$ or $s$ itself, whose errors grow with $\sigma$ in the guessed image. The losses stay those of the papers.
+# so that an untrained network ($F=0$) is the best guess for standard normal data. $F$ is what the literature calls *v-prediction*, up to its sign; the losses
+# stay those of the papers.
 
 # %% tags=["define"]
 from torch import nn
@@ -458,24 +574,29 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.skip(x) + self.body(x)
 
+def enlarge(a: int, b: int) -> nn.Module:
+    """To twice the size, and from a to b channels."""
+    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(a, b, 1))
+
 class ScoreNet(nn.Module):
     """Noise in images y (B, 1, H, W) of noise-to-signal ratio sigma (B,)."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        up = lambda a, b: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(a, b, 1))
-        self.unet = UNet(4 + 16, 4, widths, Block, nn.AvgPool2d(2), up)
+        self.unet = UNet(4 + 16, 4, widths, Block, nn.AvgPool2d(2), enlarge)
         nn.init.zeros_(self.unet.head.weight)
         nn.init.zeros_(self.unet.head.bias)
 
     def forward(self, y: Tensor, sigma: Tensor) -> Tensor:
         x = F.pixel_unshuffle(y, 2)  # (B, 4, H/2, W/2)
         told = waves(sigma)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        return as_noise(F.pixel_shuffle(self.unet(torch.cat([x, told], 1)), 2), y, sigma)
+        out = self.unet(torch.cat([x, told], 1))
+        return as_noise(F.pixel_shuffle(out, 2), y, sigma)
 
 # %% [markdown]
 # ### One loss, four ways to draw the noise level
-# (4), (7) and the loss of the SDEs are one square. What is left of the three frameworks in training is one function: how $\sigma$ is drawn. Our fifth arm is an ablation: NCSN without the weight $\sigma^2$, so that a level counts $1/\sigma^2$.
+# (4), (7) and the loss of the SDEs are one square. What is left of the three frameworks in training is one function: how $\sigma$ is drawn. Our fifth arm is an
+# ablation: NCSN without the weight $\sigma^2$, so that a level counts $1/\sigma^2$.
 
 # %% tags=["define"]
 from functools import partial
@@ -504,8 +625,10 @@ def frameworks() -> dict[str, Framework]:
     ncsn = partial(from_table, ncsn_sigmas())
     return {
         "DDPM": Framework(partial(from_table, sigma_of(alpha_bars()))),
-        "NCSN": Framework(ncsn), "NCSN, unweighted": Framework(ncsn, weighted=False),
-        "VP": Framework(partial(from_time, VP)), "VE": Framework(partial(from_time, VE)),
+        "NCSN": Framework(ncsn),
+        "NCSN, unweighted": Framework(ncsn, weighted=False),
+        "VP": Framework(partial(from_time, VP)),
+        "VE": Framework(partial(from_time, VE)),
     }
 
 class Objective(nn.Module):
@@ -527,12 +650,14 @@ def learn(
     seed: int,
 ) -> tuple[nn.Module, TrainingLog]:
     """Train on uint8 images; return the network with averaged weights (last tenth)."""
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(1 - 10 / max(steps, 20)))
+    average = AveragedModel(
+        net, multi_avg_fn=get_ema_multi_avg_fn(1 - 10 / max(steps, 20))
+    )
     hook = register_optimizer_step_post_hook(lambda *_: average.update_parameters(net))
     try:
         log = fit(
-            Objective(net, framework), x, torch.zeros(len(x), device=x.device), steps=steps,
-            seed=seed, batch_size=batch, lr=lr, weight_decay=0.0, clip=1.0,
+            Objective(net, framework), x, torch.zeros(len(x), device=x.device),
+            steps=steps, seed=seed, batch_size=batch, lr=lr, weight_decay=0.0, clip=1.0,
             loss=lambda losses, _: losses.mean(),
         )
     finally:
@@ -541,9 +666,11 @@ def learn(
 
 # %% [markdown]
 # ## The experiment
-# Five networks of the same layout and initial weights a seed, trained on the same images in the same order with the same budget, one for each way to draw the noise level. AdamW, cosine schedule, gradients cut at norm 1, averaged weights. Then samplers, all from the same start noise up to its size:
-# ancestral (5) and DDIM (6) with three numbers of steps on the DDPM network; annealed Langevin (8) on the NCSN networks, on one of them also without the last denoising step; Euler-Maruyama and the ODE on VP; reverse diffusion, predictor-corrector at as many network evaluations, and the ODE on VE.
-# Cost is counted in **network evaluations** (NFE) of the whole batch, and in seconds.
+# Five networks of the same layout and initial weights a seed, trained on the same images in the same order with the same budget, one for each way to draw the
+# noise level. AdamW, cosine schedule, gradients cut at norm 1, averaged weights. Then samplers, all from the same start noise up to its size: ancestral (5) and
+# DDIM (6) with three numbers of steps on the DDPM network; annealed Langevin (8) on the NCSN networks, on one of them also without the last denoising step;
+# Euler-Maruyama and the ODE on VP; reverse diffusion, predictor-corrector at as many network evaluations, and the ODE on VE. Cost is counted in **network
+# evaluations** (NFE) of the whole batch, and in seconds.
 
 # %% tags=["define", "hide-input"]
 LANGEVIN_RATIO = 0.4  # a / sigma^2 of eq. 8
@@ -575,19 +702,27 @@ def langevin(
     K = n // len(sigmas)
     return annealed_langevin(net, HIGHEST * z, sigmas, K, LANGEVIN_RATIO, g, denoise)
 
-def corrected(net: Denoiser, z: Tensor, n: int, g: torch.Generator, M: int = 1) -> Tensor:
+def corrected(
+    net: Denoiser, z: Tensor, n: int, g: torch.Generator, M: int = 1
+) -> Tensor:
     return predictor_corrector(net, VE(), HIGHEST * z, n // (M + 1), M, PC_R, g)
 
 def samplers(tol: float) -> dict[str, Sampler]:
-    """Images from standard normal z with about n network evaluations; tol is the ODE's."""
+    """Images from standard normal z with about n evaluations; tol is the ODE's."""
     return {
-        "ancestral": lambda net, z, n, g: ancestral(net, z, descent(alpha_bars(), n), g),
+        "ancestral": lambda net, z, n, g: ancestral(
+            net, z, descent(alpha_bars(), n), g
+        ),
         "DDIM": lambda net, z, n, g: ddim(net, z, descent(alpha_bars(), n)),
-        "Langevin": langevin, "not denoised": partial(langevin, denoise=False),
+        "Langevin": langevin,
+        "not denoised": partial(langevin, denoise=False),
         "Euler-Maruyama": lambda net, z, n, g: euler_maruyama(net, VP(), z, n, g),
-        "reverse diffusion": partial(corrected, M=0), "predictor-corrector": corrected,
+        "reverse diffusion": partial(corrected, M=0),
+        "predictor-corrector": corrected,
         "ODE of VP": lambda net, z, n, g: flow(net, VP(), z, 1.0, VP().end, tol),
-        "ODE of VE": lambda net, z, n, g: flow(net, VE(), HIGHEST * z, 1.0, VE().end, tol),
+        "ODE of VE": lambda net, z, n, g: flow(
+            net, VE(), HIGHEST * z, 1.0, VE().end, tol
+        ),
     }
 
 def as_image(x: Tensor) -> Tensor:
@@ -610,11 +745,13 @@ class Learned(NamedTuple):
 
 def train(lesson: Lesson) -> Learned:
     """Train one network."""
-    framework, x, widths, steps, batch, seed = lesson
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = ScoreNet(widths).to(x.device)
-    net, log = learn(net, framework, x, steps, batch, LEARNING_RATE, seed)
+        torch.manual_seed(lesson.seed)
+        net = ScoreNet(lesson.widths).to(lesson.images.device)
+    net, log = learn(
+        net, lesson.framework, lesson.images, lesson.steps, lesson.batch, LEARNING_RATE,
+        lesson.seed,
+    )
     return Learned(log, net)
 
 class Walk(NamedTuple):
@@ -636,7 +773,9 @@ class Drawn(NamedTuple):
 
 def draw(walk: Walk) -> Drawn:
     """Sample from one network."""
-    g, calls, started = torch.Generator().manual_seed(walk.seed), [], time.perf_counter()
+    g = torch.Generator().manual_seed(walk.seed)
+    calls = []
+    started = time.perf_counter()
 
     def counted(y: Tensor, sigma: Tensor) -> Tensor:
         calls.append(1)
@@ -647,12 +786,14 @@ def draw(walk: Walk) -> Drawn:
     return Drawn(images, len(calls), time.perf_counter() - started)
 
 # %% [markdown]
-# **How good are the images?** The usual judge, a network trained on photographs, would have to be downloaded and has never seen an X-ray. Ours is trained here, on the training images, to name the kind and the orientation of an image turned or mirrored in eight ways (the task of the chapter on
-# structured sparsity). Its last 32 features, each divided by its deviation on training images, are the space in which we compare. The **Fréchet distance** of two sets is that of two Gaussians with their means and covariances,
+# **How good are the images?** The usual judge, a network trained on photographs, would have to be downloaded and has never seen an X-ray. Ours learns from the
+# training images to name the kind and the orientation of an image turned or mirrored in eight ways. We compare in the space of its last 32 features, each
+# divided by its deviation on training images. The **Fréchet distance** of two sets is that of two Gaussians with their means and covariances,
 #
 # $$d^2=\lVert m_1-m_2\rVert^2+\mathrm{tr}\big(C_1+C_2-2\,(C_1C_2)^{1/2}\big) \qquad (14)$$
 #
-# and **precision** and **recall** ([Kynkäänniemi et al. 2019](https://arxiv.org/abs/1904.06991)) are the shares of generated images that lie within the third-neighbour distance of some real one, and of real images within that of some generated one.
+# and **precision** and **recall** ([Kynkäänniemi et al. 2019](https://arxiv.org/abs/1904.06991)) are the shares of generated images that lie within the
+# third-neighbour distance of some real one, and of real images within that of some generated one.
 
 # %% tags=["define"]
 from medbook.data import Split
@@ -661,7 +802,9 @@ from medbook.views import ORIENTATIONS, turned
 
 def make_judge(classes: int) -> nn.Sequential:
     """Small classifier; its first part gives features (B, 32)."""
-    layer = lambda a, b: (nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU())
+    def layer(a: int, b: int) -> tuple[nn.Module, ...]:
+        return nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU()
+
     body = (*layer(1, 16), *layer(16, 32), *layer(32, 32), nn.AdaptiveAvgPool2d(1))
     return nn.Sequential(nn.Sequential(*body, nn.Flatten()), nn.Linear(32, classes))
 
@@ -713,33 +856,44 @@ def frechet(a: Tensor, b: Tensor) -> float:
     """
     need_matrix(a=a, b=b)
     fits = min(len(a), len(b)) > 1 and a.shape[1] == b.shape[1]
-    need(fits, f"features are {told(a)} and {told(b)}: give 2 rows or more of one length")
+    need(
+        fits, f"features are {told(a)} and {told(b)}: give 2 rows or more of one length"
+    )
     a, b = a.double(), b.double()
     A, B = ((x - x.mean(0)) / math.sqrt(len(x) - 1) for x in (a, b))
     root = torch.linalg.matrix_norm(A @ B.T, "nuc")
-    distance = (a.mean(0) - b.mean(0)).square().sum() + A.square().sum() + B.square().sum()
+    distance = (
+        (a.mean(0) - b.mean(0)).square().sum() + A.square().sum() + B.square().sum()
+    )
     return float(distance - 2 * root)
 
 def covered(points: Tensor, by: Tensor, k: int = 3) -> float:
-    """Share of points (n, D) within the k-th neighbour distance of some point of `by`."""
+    """Share of points (n, D) within k-th neighbour distance of some point of `by`."""
     need_matrix(points=points, by=by)
     need(1 <= k < len(by), f"k is {k}: {len(by)} points have 1 to {len(by) - 1} others")
     radius = torch.cdist(by, by).kthvalue(k + 1, dim=1).values  # the first is itself
     return float((torch.cdist(points, by) <= radius).any(1).double().mean())
 
 # %% [markdown]
-# **What was chosen, and how.** Trial runs on validation images with other seeds came first. With DDPM's noise levels: learning rates of $2\times10^{-3}$ and $5\times10^{-3}$ (the first gave the smaller distance), and a network that is told the noise level in each block instead of at its input (a
-# little better, not kept: the plain U-Net is easier to read). The rate was taken for all arms. Five lengths of a Langevin step were tried on one NCSN network, $a$ from 0.05 to 0.8 $\sigma^2$ (0.4 was best, 0.2 and 0.8 a little worse, the short ones hopeless in ten steps a level); $r=0.16$ is the
-# paper's for VE, and the other samplers have nothing to choose.
+# **What was chosen, and how.** Trial runs on validation images with other seeds came first. With DDPM's noise levels: learning rates of $2\times10^{-3}$ and
+# $5\times10^{-3}$ (the first gave the smaller distance and was taken for all arms), and a network that is told the noise level in each block (a little better,
+# not kept: the plain U-Net is easier to read). On one NCSN network: five lengths of a Langevin step, $a$ from 0.05 to 0.8 $\sigma^2$ (0.4 was best). $r=0.16$
+# is the paper's for VE; the other samplers have nothing to choose.
 #
-# Each seed draws its own reference of $n$ test images, as many as each sampler draws, and a second set of $n$ *training* images is the floor: what real images get from this judge.
+# Each seed draws its own reference of $n$ test images, as many as each sampler draws; a second set of $n$ *training* images gives the floor.
 
 # %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=3, gpu=5))
 SIZES = run.scale(
     smoke=Sizes(steps=4, batch=8, widths=(8, 8), n=12, nfe=(2, 4, 10), tolerance=1e-1),
-    laptop=Sizes(steps=1300, batch=32, widths=(32, 64, 64), n=240, nfe=(5, 20, 100), tolerance=1e-3),
-    gpu=Sizes(steps=1300, batch=128, widths=(64, 128, 128), n=600, nfe=(5, 20, 100), tolerance=1e-3),
+    laptop=Sizes(
+        steps=1300, batch=32, widths=(32, 64, 64), n=240, nfe=(5, 20, 100),
+        tolerance=1e-3,
+    ),
+    gpu=Sizes(
+        steps=1300, batch=128, widths=(64, 128, 128), n=600, nfe=(5, 20, 100),
+        tolerance=1e-3,
+    ),
 )
 exam = Exam(atlas.train, atlas.val, run.scale(smoke=10, laptop=800, gpu=800), SEEDS[0])
 (judge,) = run.map(train_judge, [exam])
@@ -749,8 +903,11 @@ run.record("judge, kinds named right", judge.right, on="validation")
 # %% tags=["hide-output"]
 FRAMEWORKS, SAMPLE = frameworks(), samplers(SIZES.tolerance)
 lessons = {
-    (f, s): Lesson(FRAMEWORKS[f], atlas.train.images, SIZES.widths, SIZES.steps, SIZES.batch, s)
-    for f in SAMPLERS for s in SEEDS
+    (f, s): Lesson(
+        FRAMEWORKS[f], atlas.train.images, SIZES.widths, SIZES.steps, SIZES.batch, s
+    )
+    for f in SAMPLERS
+    for s in SEEDS
 }
 learned = dict(zip(lessons, run.map(train, list(lessons.values())), strict=True))
 nets = {f: [learned[f, s].net for s in SEEDS] for f in SAMPLERS}
@@ -761,22 +918,30 @@ def label(sampler: str, n: int) -> str:
 
 shape = SIZES.n, *atlas.train.images.shape[1:]
 walks = {
-    (f, label(sampler, n), s): Walk(learned[f, s].net, SAMPLE[sampler], n, shape, s, run.device)
-    for f, names in SAMPLERS.items() for sampler in names
-    for n in (SIZES.nfe if f == "DDPM" else SIZES.nfe[-1:]) for s in SEEDS
+    (f, label(sampler, n), s): Walk(
+        learned[f, s].net, SAMPLE[sampler], n, shape, s, run.device
+    )
+    for f, names in SAMPLERS.items()
+    for sampler in names
+    for n in (SIZES.nfe if f == "DDPM" else SIZES.nfe[-1:])
+    for s in SEEDS
 }
 drawn = dict(zip(walks, run.map(draw, list(walks.values())), strict=True))
-NAMES = list(dict.fromkeys((f, name) for f, name, _ in walks))  # of frameworks and samplers
+# of frameworks and samplers
+NAMES = list(dict.fromkeys((f, name) for f, name, _ in walks))
 for f in SAMPLERS:
     logs = [learned[f, s].log for s in SEEDS]
     run.arm(f, logs, trials={"DDPM": 2, "NCSN": 5}.get(f, 1))
-    run.record(f"training loss/{f}", [np.mean(log.losses[-200:]) for log in logs], on="train")
+    run.record(
+        f"training loss/{f}", [np.mean(log.losses[-200:]) for log in logs], on="train"
+    )
 run.arms_table()
 
 # %% [markdown]
 # ### The same with MONAI
-# [MONAI](https://docs.monai.io/en/stable/networks.html) has DDPM and DDIM as *schedulers*: the loop is yours, the step is theirs. On all 1,000 levels of (4) with the mixture, and on 50 levels with the network of the first seed, their samples must be ours. (On a chain that skips levels the DDIM of
-# MONAI 1.6 and ours part: its time steps are $(T-1)/(N-1)$ apart, but its update goes down by $T/N$ rounded down, so the next call is told a level on which the image does not lie. Exercise 3.)
+# [MONAI](https://docs.monai.io/en/stable/networks.html) has DDPM and DDIM as *schedulers*: the loop is yours, the step is theirs. On all 1,000 levels of (4)
+# with the mixture, and on 50 levels with the network of the first seed, their samples must be ours. (On a chain that skips levels the DDIM of MONAI 1.6 and
+# ours part: exercise 3.)
 
 # %% tags=["define", "hide-input"]
 from copy import deepcopy
@@ -821,83 +986,152 @@ class Trip(NamedTuple):
 
 def round_trip(trip: Trip) -> float:
     """Root mean square error of images that are encoded and decoded."""
-    net, x, tolerance = trip
-    code = flow(net, VP(), x, VP().end, 1.0, tolerance)
-    back = flow(net, VP(), code, 1.0, VP().end, tolerance)
-    return float((back - x).square().mean().sqrt())
+    code = flow(trip.net, VP(), trip.images, VP().end, 1.0, trip.tolerance)
+    back = flow(trip.net, VP(), code, 1.0, VP().end, trip.tolerance)
+    return float((back - trip.images).square().mean().sqrt())
 
 # %%
 first = deepcopy(nets["DDPM"][0]).cpu()
 ours, theirs = [], []
-for net, z, T, top in ((mixture, start, 1000, 0.02), (first, torch.randn(4, 1, 32, 32, generator=generator), 50, 0.2)):
+for net, z, T, top in (
+    (mixture, start, 1000, 0.02),
+    (first, torch.randn(4, 1, 32, 32, generator=generator), 50, 0.2),
+):
     down = descent(alpha_bars(T, high=top), T)
-    ours += [ancestral(net, z, down, torch.Generator().manual_seed(5)), ddim(net, z, down)]
-    theirs += [by_monai(kind, net, z, T, top) for kind in (DDPMScheduler, DDIMScheduler)]
-ours, theirs = (torch.cat([x.double().flatten() for x in samples]) for samples in (ours, theirs))
+    ours += [
+        ancestral(net, z, down, torch.Generator().manual_seed(5)),
+        ddim(net, z, down),
+    ]
+    theirs += [
+        by_monai(kind, net, z, T, top) for kind in (DDPMScheduler, DDIMScheduler)
+    ]
+ours, theirs = (
+    torch.cat([x.double().flatten() for x in samples]) for samples in (ours, theirs)
+)
 print("as MONAI:", run.claim("diffusion-survey-6", ours=ours, baseline=theirs))
 
 # %% [markdown]
 # ## What the paper claims, what we measure
-# A survey has no experiment of its own. The claims are those that it repeats from the three papers, in a form that this scale can test; margins were fixed before the first laptop run. A distance enters as its $\log_{10}$, so that 0.1 is a quarter more or less whatever the judge's unit.
+# A survey has no experiment of its own. The claims are those that it repeats from the three papers, in a form that this scale can test; margins were fixed
+# before the first laptop run. A distance enters as its $\log_{10}$, so that 0.1 is a quarter more or less whatever the judge's unit.
 
 # %% tags=["hide-output"]
-WHAT, score_of = ("Fréchet distance", "precision", "recall", "total variation of kinds"), {}
+WHAT = ("Fréchet distance", "precision", "recall", "total variation of kinds")
+score_of = {}
 for s in SEEDS:
     reference = judge.features(atlas.test.balanced(SIZES.n, s).images)
     sets = {("real", "training images"): atlas.train.balanced(SIZES.n, s).images}
     sets |= {(f, name): drawn[f, name, s].images.to(run.device) for f, name in NAMES}
     for key, images in sets.items():
-        found, off = judge.features(images), (judge.shares(images) - 1 / len(atlas.classes)).abs().sum() / 2
-        score_of.setdefault(key, []).append((frechet(found, reference), covered(found, reference), covered(reference, found), float(off)))
+        found = judge.features(images)
+        off = (judge.shares(images) - 1 / len(atlas.classes)).abs().sum() / 2
+        score_of.setdefault(key, []).append(
+            (
+                frechet(found, reference), covered(found, reference),
+                covered(reference, found), float(off),
+            )
+        )
 score_of = {key: np.array(values) for key, values in score_of.items()}  # (seeds, 4)
 for (framework, name), values in score_of.items():
     for what, numbers in zip(WHAT, values.T, strict=True):
         run.record(f"{what}/{framework}, {name}", numbers, on="test", rtol=0.25)
 
-log_distance = lambda framework, name: np.log10(np.maximum(score_of[framework, name][:, 0], 1e-6))  # (seeds,)
-few_nfe, some_nfe, many_nfe = SIZES.nfe
-seconds = {f: np.mean([d.seconds / d.nfe for (g, *_), d in drawn.items() if g == f]) for f in SAMPLERS}
-run.record("seconds a network evaluation", list(seconds.values()), unit="s", on="nothing", rtol=10)
+def log_distance(framework, name):
+    """log10 of the Fréchet distance: (seeds,)."""
+    return np.log10(np.maximum(score_of[framework, name][:, 0], 1e-6))
+
+few_nfe, some_nfe = SIZES.nfe[:2]
+many_nfe = SIZES.nfe[2]
+seconds = {
+    f: np.mean([d.seconds / d.nfe for (g, *_), d in drawn.items() if g == f])
+    for f in SAMPLERS
+}
+run.record(
+    "seconds a network evaluation", list(seconds.values()), unit="s", on="nothing",
+    rtol=10,
+)
 
 # %% [markdown]
-# **Is it the same network?** Each pair of networks guesses the noise in the same noisy test images. The yardstick for two frameworks is two seeds of *one* framework: two trainings never agree fully. All pairs are of different seeds. **Is the ODE invertible?** Test images are encoded ($t$ from
-# $10^{-3}$ to 1) and decoded.
+# **Is it the same network?** Each pair of networks guesses the noise in the same noisy test images. The yardstick for two frameworks is two seeds of *one*
+# framework: two trainings never agree fully. All pairs are of different seeds. **Is the ODE invertible?** Test images are encoded ($t$ from $10^{-3}$ to 1) and
+# decoded.
 
 # %% tags=["hide-input"]
 held_out = 2 * atlas.test.images[:: max(1, len(atlas.test) // 120)].float() / 255 - 1
 noise = noise_like(held_out, torch.Generator().manual_seed(2))
 
-PAIRS = {f"{a} and {b}": (a, b) for a, b in (("VP", "VE"), ("DDPM", "VP"), ("NCSN", "VE"))}
+PAIRS = {
+    f"{a} and {b}": (a, b) for a, b in (("VP", "VE"), ("DDPM", "VP"), ("NCSN", "VE"))
+}
 PAIRS["two seeds of VP"] = "VP", "VP"
 pairs = {  # of different seeds, which share neither initial weights nor order
     (name, k): Pair(nets[a][k], nets[b][(k + 1) % len(SEEDS)], held_out, noise)
     for name, (a, b) in PAIRS.items() for k in range(len(SEEDS))
 }
 found = dict(zip(pairs, run.map(agreement, list(pairs.values())), strict=True))
-agree = {name: np.array([found[name, k] for k in range(len(SEEDS))]) for name in PAIRS}  # (seeds, levels)
-x0, tolerance = held_out[:: max(1, len(held_out) // run.scale(smoke=2, laptop=6, gpu=32))], run.scale(smoke=1e-2, laptop=1e-5, gpu=1e-5)
+# (seeds, levels)
+agree = {name: np.array([found[name, k] for k in range(len(SEEDS))]) for name in PAIRS}
+x0 = held_out[:: max(1, len(held_out) // run.scale(smoke=2, laptop=6, gpu=32))]
+tolerance = run.scale(smoke=1e-2, laptop=1e-5, gpu=1e-5)
 back = run.map(round_trip, [Trip(net, x0, tolerance) for net in nets["VP"]])
 run.record("round trip of the ODE", back, on="test", rtol=5)
 figure, ax = plt.subplots(figsize=(7, 3.4))
 for name, values in agree.items():
     run.record(f"agreement/{name}", values.mean(1), on="test")
     ax.plot(AGREE_AT, values.mean(0), marker="o", label=name)
-ax.set(xlabel="noise-to-signal ratio sigma", ylabel="cosine of the guesses", xscale="log")
+ax.set(
+    xlabel="noise-to-signal ratio sigma", ylabel="cosine of the guesses", xscale="log"
+)
 ax.legend(fontsize=9)
 plots.show(
-    figure, caption=f"How alike two networks guess the noise in the same test images ({atlas.kind}); 1 is equal. Mean over {len(SEEDS)} seeds. Round trip of the ODE: root mean square error {np.mean(back):.4f} in the range -1 to 1.",
-    alt="Four curves of a cosine against the noise level. " + "; ".join(f"{k}: " + ", ".join(f"{v:.3f}" for v in values.mean(0)) for k, values in agree.items()) + ".",
+    figure,
+    caption="How alike two networks guess the noise in the same test images "
+    f"({atlas.kind}); 1 is equal. Mean over {len(SEEDS)} seeds. Round trip of the "
+    f"ODE: root mean square error {np.mean(back):.4f} in the range -1 to 1.",
+    alt="Four curves of a cosine against the noise level. "
+    + "; ".join(
+        f"{k}: " + ", ".join(f"{v:.3f}" for v in values.mean(0))
+        for k, values in agree.items()
+    )
+    + ".",
 )
 
 # %%
 run.claim("diffusion-survey-7", ours=back, baseline=np.zeros(len(SEEDS)))
-run.claim("diffusion-survey-8", ours=np.mean(agree["VP and VE"], 1), baseline=np.mean(agree["two seeds of VP"], 1))
-run.claim("diffusion-survey-9", ours=log_distance("DDPM", f"DDIM {few_nfe}"), baseline=log_distance("DDPM", f"ancestral {few_nfe}"))
-run.claim("diffusion-survey-10", ours=np.stack([log_distance("DDPM", f"ancestral {n}") for n in SIZES.nfe], axis=1))
-run.claim("diffusion-survey-11", ours=log_distance("DDPM", f"DDIM {some_nfe}"), baseline=log_distance("NCSN", f"Langevin {many_nfe}"))
-run.claim("diffusion-survey-12", ours=log_distance("VE", f"predictor-corrector {many_nfe}"), baseline=log_distance("VE", f"reverse diffusion {many_nfe}"))
-run.claim("diffusion-survey-13", ours=log_distance("NCSN", f"Langevin {many_nfe}"), baseline=log_distance("NCSN", f"not denoised {many_nfe}"))
-run.claim("diffusion-survey-14", ours=log_distance("NCSN", f"Langevin {many_nfe}"), baseline=log_distance("NCSN, unweighted", f"Langevin {many_nfe}"))
+run.claim(
+    "diffusion-survey-8",
+    ours=np.mean(agree["VP and VE"], 1),
+    baseline=np.mean(agree["two seeds of VP"], 1),
+)
+run.claim(
+    "diffusion-survey-9",
+    ours=log_distance("DDPM", f"DDIM {few_nfe}"),
+    baseline=log_distance("DDPM", f"ancestral {few_nfe}"),
+)
+run.claim(
+    "diffusion-survey-10",
+    ours=np.stack([log_distance("DDPM", f"ancestral {n}") for n in SIZES.nfe], axis=1),
+)
+run.claim(
+    "diffusion-survey-11",
+    ours=log_distance("DDPM", f"DDIM {some_nfe}"),
+    baseline=log_distance("NCSN", f"Langevin {many_nfe}"),
+)
+run.claim(
+    "diffusion-survey-12",
+    ours=log_distance("VE", f"predictor-corrector {many_nfe}"),
+    baseline=log_distance("VE", f"reverse diffusion {many_nfe}"),
+)
+run.claim(
+    "diffusion-survey-13",
+    ours=log_distance("NCSN", f"Langevin {many_nfe}"),
+    baseline=log_distance("NCSN", f"not denoised {many_nfe}"),
+)
+run.claim(
+    "diffusion-survey-14",
+    ours=log_distance("NCSN", f"Langevin {many_nfe}"),
+    baseline=log_distance("NCSN, unweighted", f"Langevin {many_nfe}"),
+)
 run.claims_table()
 
 # %% [markdown]
@@ -906,43 +1140,83 @@ run.claims_table()
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
 for name, marker in (("ancestral", "o"), ("DDIM", "s")):
-    axes[0].plot(SIZES.nfe, [score_of["DDPM", f"{name} {n}"][:, 0].mean() for n in SIZES.nfe], marker=marker, label=f"DDPM, {name}")
+    axes[0].plot(
+        SIZES.nfe,
+        [score_of["DDPM", f"{name} {n}"][:, 0].mean() for n in SIZES.nfe],
+        marker=marker,
+        label=f"DDPM, {name}",
+    )
 markers = iter("v^<>DPX*")
 for framework in tuple(SAMPLERS)[1:]:
     for name in (name for f, name in NAMES if f == framework):
         nfe = np.mean([drawn[framework, name, s].nfe for s in SEEDS])
-        axes[0].plot(nfe, score_of[framework, name][:, 0].mean(), next(markers), ms=8, label=f"{framework}, {name}")
+        axes[0].plot(
+            nfe, score_of[framework, name][:, 0].mean(), next(markers), ms=8,
+            label=f"{framework}, {name}",
+        )
 floor = score_of["real", "training images"][:, 0].mean()
 axes[0].axhline(floor, c="0.5", lw=1, ls="--", label="real training images")
-axes[0].set(xlabel="network evaluations", ylabel="Fréchet distance", xscale="log", yscale="log")
+axes[0].set(
+    xlabel="network evaluations", ylabel="Fréchet distance", xscale="log", yscale="log"
+)
 axes[0].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 for framework, name in score_of:
     values = score_of[framework, name].mean(0)
-    axes[1].plot(values[2], values[1], "D" if framework == "real" else "o", c="k" if framework == "real" else plots.COLOURS[tuple(SAMPLERS).index(framework)])
-    axes[1].annotate(name, (values[2], values[1]), fontsize=7, xytext=(4, 2), textcoords="offset points")
+    axes[1].plot(
+        values[2],
+        values[1],
+        "D" if framework == "real" else "o",
+        c="k"
+        if framework == "real"
+        else plots.COLOURS[tuple(SAMPLERS).index(framework)],
+    )
+    axes[1].annotate(
+        name, (values[2], values[1]), fontsize=7, xytext=(4, 2),
+        textcoords="offset points",
+    )
 axes[1].set(xlabel="recall", ylabel="precision", xlim=(-0.05, 1.15), ylim=(-0.05, 1.08))
 plots.show(
-    figure, caption=f"Mean over {len(SEEDS)} seeds, {SIZES.n} images a set ({atlas.kind}), features of our own judge: numbers compare within this figure only. Colours on the right: framework. "
-    f"A network evaluation of {SIZES.n} images took about {np.mean(list(seconds.values())):.2f} s here.",
-    alt="Left, Fréchet distance against network evaluations, both logarithmic; right, precision against recall. Distances: "
-    + "; ".join(f"{f}, {n} {v[:, 0].mean():.2f}" for (f, n), v in score_of.items()) + ".",
+    figure,
+    caption=f"Mean over {len(SEEDS)} seeds, {SIZES.n} images a set ({atlas.kind}), "
+    "features of our own judge: numbers compare within this figure only. Colours on "
+    f"the right: framework. A network evaluation of {SIZES.n} images took about "
+    f"{np.mean(list(seconds.values())):.2f} s here.",
+    alt="Left, Fréchet distance against network evaluations, both logarithmic; right, "
+    "precision against recall. Distances: "
+    + "; ".join(f"{f}, {n} {v[:, 0].mean():.2f}" for (f, n), v in score_of.items())
+    + ".",
 )
 
 # %% tags=["hide-input"]
 best = {"real": atlas.test.balanced(12, SEEDS[0]).images.cpu()}
-best |= {f"{f}: {n}": drawn[f, n, SEEDS[0]].images[:12] for f, n in (
-    ("DDPM", f"ancestral {few_nfe}"), ("DDPM", f"ancestral {many_nfe}"), ("DDPM", f"DDIM {few_nfe}"), ("DDPM", f"DDIM {many_nfe}"), ("NCSN", f"Langevin {many_nfe}"),
-    ("NCSN, unweighted", f"Langevin {many_nfe}"), ("VP", "ODE of VP"), ("VE", f"predictor-corrector {many_nfe}"), ("VE", "ODE of VE"))}
+best |= {
+    f"{f}: {n}": drawn[f, n, SEEDS[0]].images[:12]
+    for f, n in (
+        ("DDPM", f"ancestral {few_nfe}"), ("DDPM", f"ancestral {many_nfe}"),
+        ("DDPM", f"DDIM {few_nfe}"), ("DDPM", f"DDIM {many_nfe}"),
+        ("NCSN", f"Langevin {many_nfe}"), ("NCSN, unweighted", f"Langevin {many_nfe}"),
+        ("VP", "ODE of VP"), ("VE", f"predictor-corrector {many_nfe}"),
+        ("VE", "ODE of VE"),
+    )
+}
 plots.show(
     plots.image_grid(list(best.values()), labels=list(best)),
-    caption=f"The first twelve images of each sampler, not selected, first seed; in the top row real test images ({atlas.kind}). {atlas.credit}",
-    alt="Ten rows of twelve small images, one row real, the others generated. Precision of each row's sampler by our judge: " + ", ".join(
-        f"{k} {score_of[tuple(k.split(': '))][:, 1].mean():.2f}" for k in best if k != "real") + ".",
+    caption="The first twelve images of each sampler, not selected, first seed; in "
+    f"the top row real test images ({atlas.kind}). {atlas.credit}",
+    alt="Ten rows of twelve small images, one row real, the others generated. "
+    "Precision of each row's sampler by our judge: "
+    + ", ".join(
+        f"{k} {score_of[tuple(k.split(': '))][:, 1].mean():.2f}"
+        for k in best
+        if k != "real"
+    )
+    + ".",
 )
 
 # %% [markdown]
 # ### Does it copy, does it forget?
-# A model that stored its training images would score well above. So for each image we look for the nearest training image (root mean square difference), and compare with real test images, which cannot be copies. And the share of the six kinds, by the judge, should be a sixth each.
+# A model that stored its training images would score well above. So for each image we look for the nearest training image (root mean square difference), and
+# compare with real test images, which cannot be copies. The six kinds should have equal shares by the judge.
 
 # %% tags=["hide-input"]
 def nearest(images):
@@ -951,30 +1225,68 @@ def nearest(images):
     return torch.cdist(*flat).min(1).values / flat[0].shape[1] ** 0.5
 
 compared = {"real test images": atlas.test.balanced(SIZES.n, SEEDS[0]).images} | {
-    f"{f}, {n}": drawn[f, n, SEEDS[0]].images.to(run.device) for f, n in (("DDPM", f"DDIM {many_nfe}"), ("VP", "ODE of VP"), ("VE", "ODE of VE"), ("NCSN", f"Langevin {many_nfe}"))}
+    f"{f}, {n}": drawn[f, n, SEEDS[0]].images.to(run.device)
+    for f, n in (
+        ("DDPM", f"DDIM {many_nfe}"), ("VP", "ODE of VP"), ("VE", "ODE of VE"),
+        ("NCSN", f"Langevin {many_nfe}"),
+    )
+}
 closest = {name: nearest(x) for name, x in compared.items()}
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
 for name, values in closest.items():
     axes[0].plot(values.sort().values, np.linspace(0, 1, len(values)), label=name)
-axes[0].set(xlabel="distance to the nearest training image (range -1 to 1)", ylabel="share of images below")
+axes[0].set(
+    xlabel="distance to the nearest training image (range -1 to 1)",
+    ylabel="share of images below",
+)
 axes[0].legend(fontsize=8)
 for j, (name, x) in enumerate(compared.items()):
-    axes[1].bar(np.arange(len(atlas.classes)) + 0.16 * (j - 2), judge.shares(x), 0.15, label=name)
-axes[1].set(xticks=range(len(atlas.classes)), ylabel="share, by the judge", ylim=(0, None))
+    axes[1].bar(
+        np.arange(len(atlas.classes)) + 0.16 * (j - 2), judge.shares(x), 0.15,
+        label=name,
+    )
+axes[1].set(
+    xticks=range(len(atlas.classes)), ylabel="share, by the judge", ylim=(0, None)
+)
 axes[1].set_xticklabels(atlas.classes, fontsize=8)
 plots.show(
-    figure, caption="Left: a curve to the left of the real one would be a sign of copies. Right: kinds of the images, first seed. Total variation from equal shares, mean over seeds: "
-    + ", ".join(f"{name} {score_of[key][:, 3].mean():.2f}" for name, key in {"real": ("real", "training images"), "DDIM": ("DDPM", f"DDIM {many_nfe}"), "ODE of VE": ("VE", "ODE of VE")}.items()) + ".",
-    alt="Cumulative curves of distances, and bars of class shares. Median distance to the nearest training image: " + ", ".join(f"{k} {float(v.median()):.2f}" for k, v in closest.items()) + ".",
+    figure,
+    caption="Left: a curve to the left of the real one would be a sign of copies. "
+    "Right: kinds of the images, first seed. Total variation from equal shares, mean "
+    "over seeds: "
+    + ", ".join(
+        f"{name} {score_of[key][:, 3].mean():.2f}"
+        for name, key in {
+            "real": ("real", "training images"),
+            "DDIM": ("DDPM", f"DDIM {many_nfe}"),
+            "ODE of VE": ("VE", "ODE of VE"),
+        }.items()
+    )
+    + ".",
+    alt="Cumulative curves of distances, and bars of class shares. Median distance to "
+    "the nearest training image: "
+    + ", ".join(f"{k} {float(v.median()):.2f}" for k, v in closest.items())
+    + ".",
 )
-run.record("distance to the nearest training image, DDIM over real", float(closest[f"DDPM, DDIM {many_nfe}"].median() / closest["real test images"].median()), on="test", rtol=0.25)
+run.record(
+    "distance to the nearest training image, DDIM over real",
+    float(
+        closest[f"DDPM, DDIM {many_nfe}"].median()
+        / closest["real test images"].median()
+    ),
+    on="test",
+    rtol=0.25,
+)
 
 # %% [markdown]
 # ### What was found
 # Three seeds at profile laptop; Fréchet distances of our judge (real training images: 0.55).
-# - **One thing, three names.** All exact claims hold. After training, a VP and a VE network guess the noise as much alike (cosine 0.986) as two VP networks of different seeds do (0.988). The ODE encodes and decodes test images with an error of 0.001.
-# - **Steps.** Ancestral sampling goes from 17.1 with 5 evaluations to 5.8 with 20 and 4.5 with 100. DDIM is ahead at 5 (14.1, not certain over three seeds), level at 20, and behind at 100 in two of three seeds (mean 5.3). Euler-Maruyama on VP comes to 4.9, VE's samplers to 5.9 to 8.0, Langevin to 8.4; DDIM with 20 against Langevin with 100 is not certain (3 seeds). The last denoising step of Langevin gains 7 % of the distance. Without the weight $\sigma^2$ the distance is five times as large (42). Corrector steps neither help nor hurt at equal evaluations.
-# - **All are far from real.** The best distance is eight times the floor, half of the images lie outside the real ones: at this length of training the network, not the sampler, sets the limit.
+# - **One thing, three names.** All exact claims hold. After training, a VP and a VE network guess the noise as much alike (cosine 0.986) as two VP networks of
+#   different seeds do (0.988).
+# - **Steps.** Ancestral sampling goes from 17.1 with 5 evaluations to 5.8 with 20 and 4.5 with 100. DDIM is ahead at 5 (14.1, not certain over three seeds),
+#   level at 20, and behind at 100 in two of three seeds (mean 5.3). Without the weight $\sigma^2$ the distance is five times as large (42). Corrector steps
+#   neither help nor hurt at equal evaluations.
+# - **All are far from real.** The best distance is eight times the floor: at this length of training the network, not the sampler, sets the limit.
 
 # %% [markdown]
 # ## Paper and here
@@ -989,12 +1301,12 @@ run.record("distance to the nearest training image, DDIM over real", float(close
 # | judge | Fréchet distance on 50,000 images and Inception features | replaced: our own judge, equal small sets |
 # | sub-VP SDE, bits per dimension of images (SDE paper); a GAN for mode coverage and speed (survey) | claimed | not tested at this profile: likelihood in the plane only, and a comparison with a GAN that is not tuned would be unfair |
 #
-# The claims compare samplers and losses around equal networks. That can be done at any scale; the level of the distances cannot be compared with published ones.
+# The claims compare samplers and losses around equal networks, at any scale; the level of the distances cannot be compared with published ones.
 
 # %% [markdown]
 # ## Play with it
-# The network trained with VP's noise levels, on four test images, and one image on its way from noise. **Question:** at which noise level does the guess stop to show *this* image and start to show *an* image of its kind? And from which level on does the picture on the way back no longer change its
-# kind?
+# The network trained with VP's noise levels, on four test images, and one image on its way from noise. **Question:** at which noise level does the guess stop
+# to show *this* image and start to show *an* image of its kind? And from which level on does the picture on the way back no longer change its kind?
 
 # %% tags=["hide-input"]
 from medbook.explore import explore
@@ -1002,7 +1314,8 @@ from medbook.explore import explore
 eyes = nets["VP"][0]
 four = 2 * atlas.test.images[:: len(atlas.test) // 4][:4].float() / 255 - 1
 dust = noise_like(four, torch.Generator().manual_seed(3))
-way, x = {}, torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(4)).to(run.device)
+way = {}
+x = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(4)).to(run.device)
 for a, b in descent(alpha_bars(), 50):
     sigma = sigma_of(a).to(x).expand(1)
     way[float(sigma)] = x, (x - (1 - a).sqrt() * eyes(x, sigma)) / a.sqrt()
@@ -1013,9 +1326,15 @@ def frame(level: float):
     y = (four + level * dust) / math.sqrt(1 + level**2)
     clean = y * math.sqrt(1 + level**2) - level * eyes(y, sigma)
     at = min(way, key=lambda s: abs(math.log(s / level)))
-    rows = [torch.cat([four, way[at][0]]), torch.cat([y, way[at][0]]), torch.cat([clean, way[at][1]])]
+    rows = [
+        torch.cat([four, way[at][0]]),
+        torch.cat([y, way[at][0]]),
+        torch.cat([clean, way[at][1]]),
+    ]
     figure, axes = plt.subplots(3, 5, figsize=(7, 4.4))
-    for line, row, name in zip(axes, rows, ("image", "with noise", "guess"), strict=True):
+    for line, row, name in zip(
+        axes, rows, ("image", "with noise", "guess"), strict=True
+    ):
         for ax, image in zip(line, row, strict=True):
             ax.imshow(image[0].cpu(), vmin=-1, vmax=1)
             ax.set(xticks=[], yticks=[])
@@ -1025,9 +1344,17 @@ def frame(level: float):
     return figure
 
 explore(
-    frame, [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0], label="noise-to-signal ratio sigma", start=4,
-    caption=f"Test images ({atlas.kind}), the same with noise (scaled down where noise is large), and the network's guess of the clean image. Last column: DDIM from pure noise, at the nearest level on its way. {atlas.credit}",
-    alt=lambda s: f"Four images, the same with noise of ratio {s:g}, and the network's guess; at the right an image on its way from noise and its guess.",
+    frame,
+    [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0],
+    label="noise-to-signal ratio sigma",
+    start=4,
+    caption=f"Test images ({atlas.kind}), the same with noise (scaled down where noise "
+    "is large), and the network's guess of the clean image. Last column: DDIM from "
+    f"pure noise, at the nearest level on its way. {atlas.credit}",
+    alt=lambda s: (
+        f"Four images, the same with noise of ratio {s:g}, and the network's guess; "
+        "at the right an image on its way from noise and its guess."
+    ),
 )
 
 # %% [markdown]
@@ -1038,7 +1365,11 @@ explore(
 # %% tags=["solution"]
 a, b = alpha_bars()[[700, 400]]
 eps = mixture(start, sigma_of(a).expand(len(start)))
-difference = start / a.sqrt() + (sigma_of(b) - sigma_of(a)) * eps - ddim(mixture, start, [(a, b)]) / b.sqrt()
+difference = (
+    start / a.sqrt()
+    + (sigma_of(b) - sigma_of(a)) * eps
+    - ddim(mixture, start, [(a, b)]) / b.sqrt()
+)
 print("largest difference:", float(difference.abs().max()))
 assert difference.abs().max() < 1e-10
 
@@ -1047,16 +1378,21 @@ assert difference.abs().max() < 1e-10
 # Turn the sign of the score in annealed Langevin dynamics on the mixture. Where do the samples go?
 
 # %% tags=["solution"]
-z = HIGHEST * torch.randn(64, 2, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
-ends = [annealed_langevin(net, z, ncsn_sigmas(), 10, 0.2, torch.Generator().manual_seed(7))
-        for net in (mixture, lambda y, sigma: -mixture(y, sigma))]
+z = HIGHEST * torch.randn(
+    64, 2, generator=torch.Generator().manual_seed(6), dtype=torch.float64
+)
+ends = [
+    annealed_langevin(net, z, ncsn_sigmas(), 10, 0.2, torch.Generator().manual_seed(7))
+    for net in (mixture, lambda y, sigma: -mixture(y, sigma))
+]
 distance = [float(torch.cdist(x, mixture.mu).min(1).values.median()) for x in ends]
 print("median distance to the nearest mode, right and wrong sign:", distance)
 assert distance[0] < 0.5 < 40 < distance[1]
 
 # %% [markdown]
 # ### Exercise 3: a level that is not there
-# MONAI's DDIM with 10 of 1,000 steps: from which level does a step go to which, and which level is the network told next?
+# MONAI's DDIM with 10 of 1,000 steps: from which level does a step go to which, and which level is the network told next? (Time steps are $(T-1)/(N-1)$ apart,
+# the update goes down by $T/N$ rounded down.)
 
 # %% tags=["solution"]
 scheduler = DDIMScheduler(1000)
@@ -1068,15 +1404,20 @@ assert lands[0] == 899 and asked[1] == 888
 
 # %% [markdown]
 # ## Where this breaks
-# - **Negative controls.** On standard normal data the ODE moved nothing, as it must. Real training images against real test images give the floor of the distance; what is below the spread of the floor is no difference.
-# - **The judge is small and partial.** It learned orientations of six kinds. Fine noise, plausible anatomy and rare findings may be invisible to it. Its distance has a bias that depends on the size of the sets, so only equal sizes are compared. Two sets can have the same mean and covariance and look different.
-# - **Short training.** With a thousandth of the papers' steps the networks are blurred guessers, and a sampler that repairs their errors looks better here than it would later. More steps cannot repair a network that does not know.
-# - **One data set and three seeds**, 32 pixels, six kinds that are far apart. Neighbouring images may be slices of one patient, so test images may be closer to training images than new patients would be; and the intervals over three trainings are wide.
+# - **Negative controls.** On standard normal data the ODE moved nothing, as it must. Real training images against real test images give the floor of the
+#   distance.
+# - **The judge is small and partial.** Fine noise, plausible anatomy and rare findings may be invisible to it. Its distance has a bias that depends on the size
+#   of the sets, so only equal sizes are compared.
+# - **Short training.** With a thousandth of the papers' steps the networks are blurred guessers, and a sampler that repairs their errors looks better here than
+#   it would later.
+# - **One data set and three seeds**, 32 pixels, six kinds that are far apart. Neighbouring images may be slices of one patient, so test images may be closer to
+#   training images than new patients would be.
 #
-# Two common misconceptions: *"A diffusion model removes noise that was in the image."* It removes noise that we added; noise of the scanner is part of $p_0$ and is generated as well. *"The three frameworks are three models."* They are one network with one loss; they differ in the noise levels that it
-# practises, and in the walk back.
+# Two common misconceptions: *"A diffusion model removes noise that was in the image."* It removes noise that we added; noise of the scanner is part of $p_0$
+# and is generated as well. *"The three frameworks are three models."* They are one network with one loss, other noise levels and another walk back.
 #
-# Not to be concluded: that generated images are fit to train or to test clinical models, that the images protect the privacy of patients (nearness to training images was looked at for one seed, not tested), or that one framework is better than another at full scale.
+# Not to be concluded: that generated images are fit to train or to test clinical models, that the images protect the privacy of patients (nearness to training
+# images was looked at for one seed, not tested), or that one framework is better than another at full scale.
 
 # %% [markdown]
 # ## Go further
@@ -1091,8 +1432,10 @@ assert lands[0] == 899 and asked[1] == 888
 # | denoising, anomaly detection | the guess of this chapter; *out_of_distribution*, by other means |
 # | classification, registration, text and other | none |
 #
-# - The [survey](https://arxiv.org/abs/2211.07804) and its [list of papers](https://github.com/amirhossein-kz/Awesome-Diffusion-Models-in-Medical-Imaging); the [code of the SDE paper](https://github.com/yang-song/score_sde_pytorch).
-# - Replicate the verdicts with your own seeds: `medbook run diffusion --profile laptop --seed 1 --out replications`. Or add the sub-VP SDE, $g^2=\beta(t)(1-e^{-2\int\beta})$, $s_t=1-\alpha_t^2$. Are its likelihoods in the plane better?
+# - The [survey](https://arxiv.org/abs/2211.07804) and its [list of papers](https://github.com/amirhossein-kz/Awesome-Diffusion-Models-in-Medical-Imaging); the
+#   [code of the SDE paper](https://github.com/yang-song/score_sde_pytorch).
+# - Replicate the verdicts with your own seeds: `medbook run diffusion --profile laptop --seed 1 --out replications`. Or add the sub-VP SDE,
+#   $g^2=\beta(t)(1-e^{-2\int\beta})$, $s_t=1-\alpha_t^2$. Are its likelihoods in the plane better?
 
 # %%
 results_file = run.finish()

@@ -16,7 +16,11 @@
 # %% [markdown]
 # # MRI reconstruction
 #
-# An MRI scanner does not take a picture. It measures the Fourier transform of one, a line at a time, and the patient must lie still for all of them. With a quarter of the lines the scan takes a quarter of the time, and the image folds over itself. Several receive coils, the knowledge that images are simple, and networks can unfold it again. How much does each of them give, and who notices when a network makes it up? This chapter builds the scanner, climbs the ladder from zero-filling to a network that learns from the one scan that it is to improve, and tests a network that promises to serve every sampling mask and every image size.
+# An MRI scanner does not take a picture. It measures the Fourier transform of one, a line at a time, and the patient must lie still for all of them. With a
+# quarter of the lines the scan takes a quarter of the time, and the image folds over itself. Several receive coils, the knowledge that images are simple, and
+# networks can unfold it again. How much does each of them give, and who notices when a network makes it up? This chapter builds the scanner, climbs the ladder
+# from zero-filling to a network that learns from the one scan that it is to improve, and tests a network that promises to serve every sampling mask and every
+# image size.
 
 # %% [markdown]
 # ## What you will learn
@@ -37,13 +41,14 @@ run = medbook.start("mri_reconstruction", profile=profile, seed=seed)
 
 # %% [markdown]
 # ## The problem
-# The magnetisation of a slice is a complex image $x$. Coil $c$ sees it through its sensitivity $S_c$, and a scan takes some samples $M$ of the Fourier transform $F$ of what each
-# coil sees, with noise:
+# The magnetisation of a slice is a complex image $x$. Coil $c$ sees it through its sensitivity $S_c$, and a scan takes some samples $M$ of the Fourier
+# transform $F$ of what each coil sees, with noise:
 #
 # $$y_c=M\,(F S_c\,x+e_c),\qquad E=MFS,\qquad E^Hy=\textstyle\sum_c \bar S_c F^H y_c \qquad (1)$$
 #
-# $F$ is orthonormal with the zero frequency in the middle of the array, and $\sum_c|S_c|^2=1$ wherever a coil sees anything. $E^H$ is the adjoint of $E$; $E^Hy$ is the
-# *zero-filled* image. The *acceleration* is the number of samples of a full grid over those that were taken, the fully sampled centre of k-space included.
+# $F$ is orthonormal with the zero frequency in the middle of the array, and $\sum_c|S_c|^2=1$ wherever a coil sees anything. $E^H$ is the adjoint of $E$;
+# $E^Hy$ is the *zero-filled* image. The *acceleration* is the number of samples of a full grid over those that were taken, the fully sampled centre of k-space
+# included.
 
 # %%
 import torch
@@ -56,7 +61,11 @@ plots.style()
 for R in (4, 8):  # of 64 lines
     every = torch.arange(64) % R == 0
     every |= (torch.arange(64) - 32).abs() <= 2  # the centre: 5 lines, 8 %
-    print(f"every {R}th of 64 lines and the centre: {64 / int(every.sum()):.2f}-fold; spread to have it in all: {acceleration(equispaced_lines((64, 64), R, CENTRE)):.2f}-fold")
+    print(
+        f"every {R}th of 64 lines and the centre: {64 / int(every.sum()):.2f}-fold; "
+        "spread to have it in all: "
+        f"{acceleration(equispaced_lines((64, 64), R, CENTRE)):.2f}-fold"
+    )
 
 # %% [markdown]
 # "Every fourth line plus the centre" is not four-fold. In this chapter the acceleration always counts the centre.
@@ -64,19 +73,26 @@ for R in (4, 8):  # of 64 lines
 # ## Look at the data
 # Three kinds of data, and what each may be used for:
 #
-# - **Drawn heads** (phantom): ellipses with texture and a smooth phase, whose k-space is known in closed form. Networks train on them, settings are chosen on them, and they are tested on others.
-# - **Brain slices** (real): six magnitude images, one a file; whose they are is not published. They get a smooth phase and are *scanned*: seen by simulated coils on a grid three
-#   times as fine, of whose k-space only the centre is kept, as a scanner does. These are used for tests alone. (At profile smoke a drawn stand-in takes their place.)
-# - **A measured scan** (real): 8 coils, one slice, already undersampled eight-fold. There is no reference, so no error can be stated, only how well measured samples are predicted that a method did not see.
+# - **Drawn heads** (phantom): ellipses with texture and a smooth phase, whose k-space is known in closed form. Networks train on them, settings are chosen on
+#   them, and they are tested on others.
+# - **Brain slices** (real): six magnitude images, one a file; whose they are is not published. They get a smooth phase and are *scanned*: seen by simulated
+#   coils on a grid three times as fine, of whose k-space only the centre is kept, as a scanner does. These are used for tests alone. (At profile smoke a drawn
+#   stand-in takes their place.)
+# - **A measured scan** (real): 8 coils, one slice, already undersampled eight-fold. There is no reference, so no error can be stated, only how well measured
+#   samples are predicted that a method did not see.
 #
 # None of the scans that methods are judged by is made with the matrix that reconstructs it.
 
 # %%
 from medbook.phantom import brain_like
-from medbook.physics.mri import FAMILIES, head_coils, head_of, ifft2c, middle, random_mask, scanned, seen_fully, smooth_phase
+from medbook.physics.mri import (
+    FAMILIES, head_coils, head_of, ifft2c, middle, random_mask, scanned, seen_fully,
+    smooth_phase,
+)
 
 SIZE, COILS = run.scale(smoke=32, laptop=64, gpu=128), 8  # of the ladder
-SMALL, FEW = run.scale(smoke=16, laptop=32, gpu=64), 4  # of the networks for all masks; they are also tested at twice the size
+SMALL = run.scale(smoke=16, laptop=32, gpu=64)
+FEW = 4  # of the networks for all masks; they are also tested at twice the size
 STORED = run.scale(smoke=64, laptop=256, gpu=256)
 base = run.seeds(12)
 
@@ -96,25 +112,43 @@ def fine(magnitude: torch.Tensor) -> torch.Tensor:
     """A complex image of what is not empty of stored slices."""
     return middle(magnitude, phase.shape[-1]) / brain.value_range[1] * phase
 
-N_TRAIN, N_ASKED, N_TEST = run.scale(smoke=(10, 2, 3), laptop=(600, 16, 24), gpu=(1200, 32, 80))
-train_heads, asked_heads, test_heads = (
-    brain_like(n, cpu(s)).to(run.device)
-    for n, s in zip((N_TRAIN, N_ASKED, N_TEST), base[1:4], strict=True)
+N_TRAIN = run.scale(smoke=10, laptop=600, gpu=1200)
+N_ASKED = run.scale(smoke=2, laptop=16, gpu=32)
+N_TEST = run.scale(smoke=3, laptop=24, gpu=80)
+train_heads = brain_like(N_TRAIN, cpu(base[1])).to(run.device)
+asked_heads = brain_like(N_ASKED, cpu(base[2])).to(run.device)
+test_heads = brain_like(N_TEST, cpu(base[3])).to(run.device)
+print(
+    f"{brain.n} brain slices ({brain.kind}), {N_TRAIN} drawn heads to train on, "
+    f"{N_ASKED} to choose settings with, {N_TEST} to test with"
 )
-print(f"{brain.n} brain slices ({brain.kind}), {N_TRAIN} drawn heads to train on, {N_ASKED} to choose settings with, {N_TEST} to test with")
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 
 full_brain = scanned(fine(brain.images), COILS, SIZE)
 x_brain = seen_fully(full_brain)
-pictures = {f"brain slice ({brain.kind})": x_brain[0].abs(), "its phase": x_brain[0].angle() * head_of(x_brain)[0], "k-space of coil 1 (log)": (full_brain[0, :1].abs() + 1e-3).log()}
-pictures |= {"coil 1": ifft2c(full_brain)[0, :1].abs(), "coil 4": ifft2c(full_brain)[0, 3:4].abs()}
-pictures |= {f"drawn head {i}": test_heads[i : i + 1].scanner_image(SIZE)[0].abs() for i in range(2)}
+pictures = {
+    f"brain slice ({brain.kind})": x_brain[0].abs(),
+    "its phase": x_brain[0].angle() * head_of(x_brain)[0],
+    "k-space of coil 1 (log)": (full_brain[0, :1].abs() + 1e-3).log(),
+}
+pictures |= {
+    "coil 1": ifft2c(full_brain)[0, :1].abs(),
+    "coil 4": ifft2c(full_brain)[0, 3:4].abs(),
+}
+pictures |= {
+    f"drawn head {i}": test_heads[i : i + 1].scanner_image(SIZE)[0].abs()
+    for i in range(2)
+}
 for name in MASKS:
     mask = random_mask(name, (SIZE, SIZE), 4, cpu(base[4]))
     pictures[f"{name}, {acceleration(mask):.1f}x"] = mask[0].float()
-aliased = torch.where(random_mask("equispaced lines", (SIZE, SIZE), 4, cpu(0)).to(run.device), full_brain[:1], 0)
+aliased = torch.where(
+    random_mask("equispaced lines", (SIZE, SIZE), 4, cpu(0)).to(run.device),
+    full_brain[:1],
+    0,
+)
 pictures["equispaced: zero-filled"] = seen_fully(aliased)[0].abs()
 figure, axes = plt.subplots(2, 7, figsize=(13, 4.2), layout="constrained")
 for ax, (name, image) in zip(axes.flat, pictures.items(), strict=False):
@@ -124,18 +158,24 @@ for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
     ax.set_visible(bool(ax.images))
 plots.show(
-    figure, caption=f"A slice as {COILS} coils see it, drawn heads, the five families of masks at four-fold acceleration, and what equispaced lines do. {brain.credit}.",
-    alt="Thirteen pictures: a brain slice, its smooth phase, its k-space with a bright centre, two coil images bright on one side, two drawn heads, five sampling masks, and a brain that overlaps with shifted copies of itself.",
+    figure,
+    caption=f"A slice as {COILS} coils see it, drawn heads, the five families of masks "
+    f"at four-fold acceleration, and what equispaced lines do. {brain.credit}.",
+    alt="Thirteen pictures: a brain slice, its smooth phase, its k-space with a bright "
+    "centre, two coil images bright on one side, two drawn heads, five sampling "
+    "masks, and a brain that overlaps with shifted copies of itself.",
 )
 
 # %% [markdown]
 # ## The tutorial's ladder: zero-filled, SENSE, l1-wavelet
-# The [tutorial](https://arxiv.org/abs/2507.16715) climbs in four steps, each of which assumes more. *Zero-filled* is $E^Hy$. *SENSE* solves the least squares problem by conjugate
-# gradients; with more samples than pixels, summed over coils, it has one solution, and stopping early keeps the noise down. *Compressed sensing* asks for few wavelet coefficients:
+# The [tutorial](https://arxiv.org/abs/2507.16715) climbs in four steps, each of which assumes more. *Zero-filled* is $E^Hy$. *SENSE* solves the least squares
+# problem by conjugate gradients; with more samples than pixels, summed over coils, it has one solution, and stopping early keeps the noise down. *Compressed
+# sensing* asks for few wavelet coefficients:
 #
 # $$\text{SENSE: }\min_x\|Ex-y\|_2^2,\qquad \text{l1-wavelet: }\min_x\tfrac12\|Ex-y\|_2^2+\lambda\|\Psi x\|_1 \qquad (2)$$
 #
-# with orthogonal Daubechies-4 wavelets $\Psi$, solved by FISTA with random shifts. The data are scaled to a largest sample of 1, so that one $\lambda$ means the same for all.
+# with orthogonal Daubechies-4 wavelets $\Psi$, solved by FISTA with random shifts. The data are scaled to a largest sample of 1, so that one $\lambda$ means
+# the same for all.
 
 # %% tags=["define"]
 import math
@@ -161,11 +201,16 @@ def l1_wavelet(E, y: Tensor, lam: float, iterations: int = 100) -> Tensor:
     """Compressed sensing of eq. 2."""
     scale = y.abs().amax((1, 2, 3), keepdim=True)
     psi, shifts = Wavelets("db4", 3), torch.Generator().manual_seed(0)
-    options = {"transform": psi, "iterations": iterations, "norm": 1.0, "shifts": shifts}
+    options = {
+        "transform": psi,
+        "iterations": iterations,
+        "norm": 1.0,
+        "shifts": shifts,
+    }
     return scale * fista(E, y / scale, lam, **options).x
 
 class Sampled(NamedTuple):
-    """Samples of a scan (B, coils, H, W), where they were taken, and the coils' maps."""
+    """Samples of a scan (B, coils, H, W), where they were taken, and coil maps."""
 
     y: Tensor
     mask: Tensor
@@ -188,14 +233,17 @@ def climbed(rung: Rung) -> Tensor:
 
 # %% [markdown]
 # ## Learning from the one scan that there is
-# A network usually learns from many scans with full data. *Zero-shot self-supervised learning* (ZS-SSL) has neither: it trains on the very samples that are to be reconstructed. The samples $\Omega$ are split in three. A fifth, $\Gamma$, is set aside. The rest is split again and again at random: $\Lambda$ (40 %) is what the loss looks at, $\Theta$ is what the network gets. A network that copies its input, noise and all, cannot predict $\Lambda$. And $\Gamma$, which no training step sees, tells when to stop.
+# A network usually learns from many scans with full data. *Zero-shot self-supervised learning* (ZS-SSL) has neither: it trains on the very samples that are to
+# be reconstructed. The samples $\Omega$ are split in three. A fifth, $\Gamma$, is set aside. The rest is split again and again at random: $\Lambda$ (40 %) is
+# what the loss looks at, $\Theta$ is what the network gets. A network that copies its input, noise and all, cannot predict $\Lambda$. And $\Gamma$, which no
+# training step sees, tells when to stop.
 
 # %% tags=["define"]
 from medbook.physics.mri.grid import block
 from medbook.refuse import need, need_pair, told
 
 def set_aside(mask: Tensor, share: float, generator) -> tuple[Tensor, Tensor]:
-    """A share of the samples by chance, none of the 4 x 4 in the middle; and the others."""
+    """A share of the samples by chance, none of the middle 4 x 4; and the others."""
     need(mask.dtype == torch.bool, f"the mask is {told(mask)}: give True where sampled")
     need(0 <= share <= 1, f"share is {share}: give 0 to 1 of the samples")
     free = mask & ~block((mask.shape[-2], mask.shape[-1]), 4, 4)
@@ -218,7 +266,9 @@ def dot(u: Tensor, v: Tensor) -> Tensor:
 
 def solve(E, mu: Tensor | float, b: Tensor, steps: int = 5) -> Tensor:
     """(E^H E + mu)^-1 b by conjugate gradients from 0."""
-    x, r, p = torch.zeros_like(b), b, b
+    x = torch.zeros_like(b)
+    r = b
+    p = b
     rr = dot(r, r)
     for _ in range(steps):
         q = E.AT(E.A(p)) + mu * p
@@ -290,7 +340,7 @@ class ZeroShot:
 
 @dataclass(frozen=True)
 class Course:
-    """What a training gave: at each look the loss on samples set aside, and the image."""
+    """What a training gave: at each look the loss on held-out samples, the image."""
 
     log: TrainingLog
     held_out: tuple[float, ...]
@@ -315,17 +365,20 @@ class OneScan(NamedTuple):
 
 def zero_shot(job: OneScan) -> Course:
     """Train on one scan."""
-    (y, mask, maps), how, seed = job
-    start, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
+    how = job.how
+    mask, maps = job.scan.mask, job.scan.maps
+    scale = job.scan.y.abs().max()
+    y = job.scan.y / scale
+    start, generator = time.perf_counter(), torch.Generator().manual_seed(job.seed)
     gamma, rest = set_aside(mask.cpu(), 0.2, generator)
-    splits = [set_aside(rest, 0.4, generator) for _ in range(how.pairs)]  # (loss, given)
+    # (loss, given)
+    splits = [set_aside(rest, 0.4, generator) for _ in range(how.pairs)]
     splits = [(rest, rest)] if how.same else splits
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(job.seed)
         network = Unrolled(how.width, how.depth, how.blocks).to(y.device)
     update = torch.optim.Adam(network.parameters(), lr=how.lr)
-    scale, looks, losses = y.abs().max(), [], []
-    y = y / scale
+    looks, losses = [], []
 
     def loss_on(part: Tensor, given: Tensor) -> Tensor:
         part = part.to(y.device)
@@ -349,14 +402,17 @@ def zero_shot(job: OneScan) -> Course:
     parameters = sum(p.numel() for p in network.parameters())
     seconds = time.perf_counter() - start
     digest = weights_digest(network)
-    log = TrainingLog(tuple(losses), len(splits), how.steps, parameters, seconds, digest)
+    log = TrainingLog(
+        tuple(losses), len(splits), how.steps, parameters, seconds, digest
+    )
     return Course(log, held_out, torch.stack(images))
 
 # %% [markdown]
 # ## NO-MRI: one network for every mask and every image size
-# The usual learned reconstruction, the *variational network*, is unrolled, too: a step towards the data in k-space, and a U-Net on the image, with new weights each time. Its
-# convolutions count in pixels: on a grid twice as fine the same 3 x 3 kernel covers a quarter of the area. [NO-MRI](https://arxiv.org/abs/2410.16290) replaces them by *neural
-# operators*. A DISCO convolution ("discrete-continuous") has a kernel that is a function on a disc of fixed physical radius, and only its values at the pixels depend on the grid:
+# The usual learned reconstruction, the *variational network*, is unrolled, too: a step towards the data in k-space, and a U-Net on the image, with new weights
+# each time. Its convolutions count in pixels: on a grid twice as fine the same 3 x 3 kernel covers a quarter of the area.
+# [NO-MRI](https://arxiv.org/abs/2410.16290) replaces them by *neural operators*. A DISCO convolution ("discrete-continuous") has a kernel that is a function on
+# a disc of fixed physical radius, and only its values at the pixels depend on the grid:
 #
 # $$(\kappa\star v)(r)=\sum_j\kappa(r_j-r)\,v(r_j)\,q_j,\qquad \kappa=\sum_{l=1}^{17}\theta_l\,\kappa_l,\qquad \sum_j\kappa_l(r_j)\,q_j=1 \qquad (5)$$
 #
@@ -371,7 +427,9 @@ def hat(t: Tensor) -> Tensor:
 
 def hats(reach: float) -> Tensor:
     """The basis of eq. 5, radius `reach` pixels, each of sum 1: (17, side, side)."""
-    need(1 < reach < math.inf, f"reach is {reach}: a kernel reaches further than 1 pixel")
+    need(
+        1 < reach < math.inf, f"reach is {reach}: a kernel reaches further than 1 pixel"
+    )
     n = math.ceil(reach) - 1  # hats are 0 on the rim
     axis = torch.arange(-n, n + 1, dtype=torch.float64, device="cpu")
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -379,7 +437,9 @@ def hats(reach: float) -> Tensor:
     basis = [hat(r)]
     for ring in range(1, RINGS):
         for k in range(ANGLES):
-            away = torch.remainder(phi - 2 * math.pi * k / ANGLES + math.pi, 2 * math.pi)
+            away = torch.remainder(
+                phi - 2 * math.pi * k / ANGLES + math.pi, 2 * math.pi
+            )
             basis.append(hat(r - ring) * hat(ANGLES / (2 * math.pi) * (away - math.pi)))
     found = torch.stack(basis)
     return (found / found.sum((1, 2), keepdim=True)).float()
@@ -405,14 +465,15 @@ def pixels(a: int, b: int) -> nn.Conv2d:
     return nn.Conv2d(a, b, 3, padding=1, bias=False)
 
 # %% [markdown]
-# A U-Net of such layers (UDNO) works on complex images as two channels, of mean 0 and variance 1. Let $\mathcal R$ combine the coils' images and $\mathcal E$ spread an image to
-# them. From the measured k-space $\tilde k$,
+# A U-Net of such layers (UDNO) works on complex images as two channels, of mean 0 and variance 1. Let $\mathcal R$ combine the coils' images and $\mathcal E$
+# spread an image to them. From the measured k-space $\tilde k$,
 #
 # $$\begin{aligned}k^0&=\tilde k+F\mathcal E F^{-1}\,\mathrm{UDNO}_k\big(F\mathcal R F^{-1}\tilde k\big),\\
 # k^{t+1}&=k^t-\eta_t\,M\odot(k^t-\tilde k)-F\mathcal E\,\mathrm{UDNO}_t\big(\mathcal R F^{-1}k^t\big)\end{aligned}\qquad (6)$$
 #
-# The first operator works on k-space itself, the others on images; the output is the root sum of squares over the coils. A sample of k-space is one over the field of view wide,
-# whatever the size of the image: a finer grid adds samples at the rim, and $\mathrm{UDNO}_k$ stays as it is. Without it, and with 3 x 3 convolutions, (6) is the variational network.
+# The first operator works on k-space itself, the others on images; the output is the root sum of squares over the coils. A sample of k-space is one over the
+# field of view wide, whatever the size of the image: a finer grid adds samples at the rim, and $\mathrm{UDNO}_k$ stays as it is. Without it, and with 3 x 3
+# convolutions, (6) is the variational network.
 
 # %% tags=["define"]
 from medbook.networks import UNet
@@ -432,7 +493,9 @@ class NormUNet(nn.Module):
             larger = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
             return nn.Sequential(larger, *bend(a, b))
 
-        self.unet = UNet(2, 2, (width, 2 * width, 4 * width), block, nn.AvgPool2d(2), up)
+        self.unet = UNet(
+            2, 2, (width, 2 * width, 4 * width), block, nn.AvgPool2d(2), up
+        )
 
     def forward(self, z: Tensor) -> Tensor:
         v = channels(z)
@@ -470,10 +533,12 @@ class Operator(nn.Module):
         return rss(ifft2c(k))
 
 def packed(y: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Scans as real channels, scaled by their zero-filled images; and the scale of each."""
+    """Scans as real channels, scaled by their zero-filled images; and their scales."""
     scale = rss(ifft2c(y)).amax((1, 2, 3), keepdim=True)
     k = y / scale
-    return torch.cat([k.real, k.imag, mask.to(k.real).expand(len(y), -1, -1, -1)], 1), scale
+    return torch.cat(
+        [k.real, k.imag, mask.to(k.real).expand(len(y), -1, -1, -1)], 1
+    ), scale
 
 def unpacked(x: Tensor) -> tuple[Tensor, Tensor]:
     """Measured k-space (B, coils, H, W) and mask (B, 1, H, W)."""
@@ -484,7 +549,9 @@ def unpacked(x: Tensor) -> tuple[Tensor, Tensor]:
 # The loss is $1-\mathrm{SSIM}$ with a uniform window of 7 pixels, as in the paper.
 
 # %% tags=["define"]
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim_index
+from torchmetrics.functional.image import (
+    structural_similarity_index_measure as ssim_index,
+)
 
 def ssim(x: Tensor, truth: Tensor, reduction: str | None = "none") -> Tensor:
     """SSIM of images with maximum about 1, uniform window of 7 pixels."""
@@ -502,9 +569,10 @@ def psnr(x: Tensor, truth: Tensor) -> Tensor:
 
 # %% [markdown]
 # ## A spoke is a projection: PD-UNet on radial MRI
-# Radial MRI measures diameters of k-space. The inverse Fourier transform of one is the *projection* of the image on its direction (the Fourier slice theorem), so that
-# a few spokes are a sparse-view CT scan, without attenuation and dose. [PD-UNet](https://arxiv.org/abs/2112.13443), built for CT in the chapter on [sparse-view CT](sparse_view_ct.ipynb), takes
-# them as they are; only its scanner is another one. As in the paper there is one coil and a magnitude image, so projections are real.
+# Radial MRI measures diameters of k-space. The inverse Fourier transform of one is the *projection* of the image on its direction (the Fourier slice theorem),
+# so that a few spokes are a sparse-view CT scan, without attenuation and dose. [PD-UNet](https://arxiv.org/abs/2112.13443), built for CT in the chapter on
+# [sparse-view CT](sparse_view_ct.ipynb), takes them as they are; only its scanner is another one. As in the paper there is one coil and a magnitude image, so
+# projections are real.
 
 # %% tags=["define"]
 from medbook import chapter
@@ -517,28 +585,35 @@ def projector_of(size: int, y: Tensor) -> Projector:
     return Radial(size, y.shape[-2], 2 * size).projector()
 
 # %% [markdown]
-# How nearly are the two the same? Filtered backprojection of a sinogram made by Fourier transform, against that of one made by drawing lines through the same image:
+# How nearly are the two the same? Filtered backprojection of a sinogram made by Fourier transform, against that of one made by drawing lines through the same
+# image:
 
 # %%
 x = test_heads[:1].image(64).abs()
 scan = Radial(64, 101, 128)
 K = scan.projector()
-by_fourier, by_lines = (K.fbp(y, "hann") for y in (scan.sinogram_of(scan.A(x), K.geometry.bins).real.to(x), K.A(x)))
+by_fourier, by_lines = (
+    K.fbp(y, "hann")
+    for y in (scan.sinogram_of(scan.A(x), K.geometry.bins).real.to(x), K.A(x))
+)
 apart = float((by_fourier - by_lines).norm() / by_lines.norm())
 run.record("radial/fourier against lines", [apart], on="nothing")
 print(f"the two images differ by {100 * apart:.1f} %")
 
 # %% [markdown]
 # ## The experiment
-# **The ladder.** The six brain slices, 8 coils, equispaced lines, accelerations of 2 to 8; five seeds, which draw noise, the first line, and what is random in a network. What a method needs (SENSE:
-# number of iterations; l1-wavelet: $\lambda$; ZS-SSL: learning rate) is chosen on drawn heads. ZS-SSL is trained anew for each slice at acceleration 6: with 25 splits, with one split, and with the
-# loss on the very samples that the network gets. Errors are those of the complex image, within the head.
+# **The ladder.** The six brain slices, 8 coils, equispaced lines, accelerations of 2 to 8; five seeds, which draw noise, the first line, and what is random in
+# a network. What a method needs (SENSE: number of iterations; l1-wavelet: $\lambda$; ZS-SSL: learning rate) is chosen on drawn heads. ZS-SSL is trained anew
+# for each slice at acceleration 6: with 25 splits, with one split, and with the loss on the very samples that the network gets. Errors are those of the complex
+# image, within the head.
 #
-# **One network for all.** All networks have three U-Nets and about as many weights (8 channels of DISCO's 17 a kernel, 11 of 9), see the same drawn heads in the same order, and take as many steps; their learning rate is chosen from four (marked +).
-# Each head has a mask of its own, of one of the five families, at acceleration 4 or 6.
+# **One network for all.** All networks have three U-Nets and about as many weights (8 channels of DISCO's 17 a kernel, 11 of 9), see the same drawn heads in
+# the same order, and take as many steps; their learning rate is chosen from four (marked +). Each head has a mask of its own, of one of the five families, at
+# acceleration 4 or 6.
 #
 # - **neural operator**+: eq. 6 with DISCO, one U-Net in k-space and two on images; **operator, image only**+: three on images;
-# - **VarNet**+: 3 x 3 convolutions, three U-Nets on images; **VarNet and k-space**+: 3 x 3 convolutions, one U-Net in k-space: it differs from the neural operator in its kernels, and in the width that makes up for their fewer weights;
+# - **VarNet**+: 3 x 3 convolutions, three U-Nets on images; **VarNet and k-space**+: 3 x 3 convolutions, one U-Net in k-space: it differs from the neural
+#   operator in its kernels, and in the width that makes up for their fewer weights;
 # - **operator, one mask** and **VarNet, one mask**: trained with random lines only.
 #
 # **Radial.** PD-UNet and a U-Net on the gridded image, magnitude images of drawn heads, an eighth of the spokes, one learning rate, no claim.
@@ -553,7 +628,7 @@ def by_pixels(width: int, nets: int, in_kspace: bool) -> Operator:
 
 @dataclass(frozen=True)
 class Arm:
-    """A network by its width and its number of U-Nets, and the masks of its training."""
+    """A network by its width and number of U-Nets, and the masks of its training."""
 
     design: str  # arms of one design share a learning rate
     build: Callable[[int, int], Operator]
@@ -594,19 +669,21 @@ class Scans:
     R: list[float]
 
 def scan_all(full: Tensor, truth: Tensor, plan, snr: float, seed: int) -> Scans:
-    """Measure slice i by plan[i] (family, acceleration); truth is complex (B, 1, n, n)."""
+    """Measure slice i by plan[i]: family, acceleration; truth complex (B, 1, n, n)."""
     generator, n = torch.Generator().manual_seed(seed), full.shape[-1]
     noise = torch.Generator(full.device).manual_seed(seed)
     masks = torch.cat([random_mask(name, (n, n), R, generator) for name, R in plan])
     x, scale = packed(measured(full, masks, snr, noise), masks.to(full.device))
-    return Scans(x, truth.abs() / scale, *(list(part) for part in zip(*plan, strict=True)))
+    return Scans(
+        x, truth.abs() / scale, *(list(part) for part in zip(*plan, strict=True))
+    )
 
 def radial_of(size: int) -> Radial:
     """About an eighth of the pi / 2 size spokes that an image would need."""
     return Radial(size, size // 4 - size // 16, 2 * size)
 
 class Spokes(NamedTuple):
-    """Magnitude images (n, 1, size, size), and samples (n, 1, spokes, readout) of them."""
+    """Magnitude images (n, 1, size, size) and their samples (n, 1, spokes, readout)."""
 
     truth: Tensor
     y: Tensor
@@ -683,7 +760,8 @@ def trial(job: Job) -> Outcome:
 # %%
 from medbook.physics.mri import calibrated_maps, complex_noise, noise_sigma, nrmse
 
-RATES_OF = run.scale(smoke=(2, 4, 6), laptop=(2, 3, 4, 6, 8), gpu=(2, 3, 4, 6, 8))  # accelerations
+# accelerations
+RATES_OF = run.scale(smoke=(2, 4, 6), laptop=(2, 3, 4, 6, 8), gpu=(2, 3, 4, 6, 8))
 HIGH = 6
 S = unit_maps(COILS, SIZE).to(run.device)
 BLOCK = 40  # heads a job
@@ -700,7 +778,9 @@ def one_of(scan: Sampled, i: int) -> Sampled:
 def full_scans(heads: Brain, size: int, coils: Coils) -> Tensor:
     """Full k-space of drawn heads, block by block."""
     starts = range(0, len(heads), BLOCK)
-    return torch.cat(run.map(seen, [Heads(heads[k : k + BLOCK], size, coils) for k in starts]))
+    return torch.cat(
+        run.map(seen, [Heads(heads[k : k + BLOCK], size, coils) for k in starts])
+    )
 
 def error(x: Tensor, truth: Tensor) -> np.ndarray:
     """Error of the complex image within the head, 0 to 1: (slices,)."""
@@ -732,8 +812,10 @@ for R in RATES_OF:
 
 # %%
 how = ZeroShot(
-    width=run.scale(smoke=4, laptop=32, gpu=64), depth=run.scale(smoke=1, laptop=3, gpu=3),
-    blocks=run.scale(smoke=1, laptop=3, gpu=3), steps=run.scale(smoke=4, laptop=250, gpu=250),
+    width=run.scale(smoke=4, laptop=32, gpu=64),
+    depth=run.scale(smoke=1, laptop=3, gpu=3),
+    blocks=run.scale(smoke=1, laptop=3, gpu=3),
+    steps=run.scale(smoke=4, laptop=250, gpu=250),
     every=run.scale(smoke=2, laptop=10, gpu=10),
 )
 WAYS = {
@@ -755,7 +837,10 @@ for lr in ZS_LEARNING_RATES:
     of_rate[lr] = error(x, asked_x[:2]).mean()
 how = replace(how, lr=min(of_rate, key=of_rate.get))
 run.record("choice/ZS-SSL", list(of_rate.values()), on="validation")
-print("ZS-SSL:", ", ".join(f"{lr:g}: {q:.3f}" for lr, q in of_rate.items()), "; chosen:", how.lr)
+print(
+    "ZS-SSL:", ", ".join(f"{lr:g}: {q:.3f}" for lr, q in of_rate.items()), "; chosen:",
+    how.lr,
+)
 
 # %% [markdown]
 # Now the brain slices are scanned at every acceleration, and each method reconstructs them. The zero-shot networks train in between: they need no reference.
@@ -791,7 +876,8 @@ for (arm, R, _), x in zip(rungs, run.map(climbed, list(rungs.values())), strict=
     ladder.setdefault((arm, R), []).append(x)
 
 stored = run.load("mri_brain_8coil")
-even = tuple(n // 8 * 8 for n in stored.images.shape[-2:])  # wavelets halve the sides three times
+# wavelets halve the sides three times
+even = tuple(n // 8 * 8 for n in stored.images.shape[-2:])
 real_y = middle(stored.images, even)
 real_mask = (real_y != 0).all(1, keepdim=True)  # where every coil was measured
 real_S = calibrated_maps(real_y, stored.calibration)
@@ -799,7 +885,9 @@ free = real_mask.cpu() & ~block(even, stored.calibration, stored.calibration)
 hidden, given = set_aside(free, 0.1, cpu(base[7]))
 given = real_mask.cpu() & ~hidden
 real_how = replace(
-    how, steps=run.scale(smoke=2, laptop=60, gpu=60), every=run.scale(smoke=1, laptop=10, gpu=10)
+    how,
+    steps=run.scale(smoke=2, laptop=60, gpu=60),
+    every=run.scale(smoke=1, laptop=10, gpu=10),
 )
 there = given.to(run.device)
 real_scan = Sampled(torch.where(there, real_y, 0), there, real_S)
@@ -834,7 +922,8 @@ def plan_of(n: int, families: tuple[str, ...], s: int) -> list[tuple[str, float]
     chosen_families = rng.integers(len(families), size=n)
     rates = rng.integers(len(ACCELERATIONS), size=n)
     return [
-        (families[i], ACCELERATIONS[j]) for i, j in zip(chosen_families, rates, strict=True)
+        (families[i], ACCELERATIONS[j])
+        for i, j in zip(chosen_families, rates, strict=True)
     ]
 
 train_full, asked_small = (
@@ -843,7 +932,9 @@ train_full, asked_small = (
 KINDS = {"all": MASKS, "random lines": ("random lines",)}
 train_x, asked_small_x = seen_fully(train_full), seen_fully(asked_small)
 training = {
-    kind: scan_all(train_full, train_x, plan_of(N_TRAIN, families, base[8]), SNR, base[8])
+    kind: scan_all(
+        train_full, train_x, plan_of(N_TRAIN, families, base[8]), SNR, base[8]
+    )
     for kind, families in KINDS.items()
 }
 asked_plan = plan_of(N_ASKED, MASKS, base[9])
@@ -895,7 +986,8 @@ given_tests = {
 for name in ("heads", "brain"):  # kernels of the grid of training on the finer grid
     frozen = Test(tests[name, 2 * SMALL].packed, 1.0)
     given_tests[f"{name} {2 * SMALL}, frozen"] = frozen
-FIVE = ("neural operator", "VarNet", "VarNet and k-space")  # the others have three seeds
+# the others have three seeds
+FIVE = ("neural operator", "VarNet", "VarNet and k-space")
 jobs = {
     (name, s): job_of(arm, s, rate[arm.design], given_tests, STEPS)
     for name, arm in ARMS.items() for s in (SEEDS if name in FIVE else FEWER)
@@ -937,7 +1029,8 @@ def radial_scans(heads: Brain, s: int) -> Sinograms:
 radial_train = radial_scans(train_heads[:N_RADIAL], base[8])
 radial_test = radial_scans(test_heads, base[9])
 truth_r = run.phantom(
-    "drawn_magnitudes", radial_test.truth, value_unit="arbitrary unit", unit="drawn head"
+    "drawn_magnitudes", radial_test.truth, value_unit="arbitrary unit",
+    unit="drawn head",
 ).targets
 widths = run.scale(smoke=(4, 8, 8), laptop=(16, 32, 64), gpu=(32, 64, 128))
 RADIAL = {  # a network, and what it gets
@@ -975,10 +1068,12 @@ def ladder_error(arm: str, R: float = HIGH) -> np.ndarray:
 
 def course_error(arm: str) -> np.ndarray:
     """Error at each look of a zero-shot training: (seeds, slices, looks)."""
-    def of(course: Course, truth: Tensor) -> list[float]:  # noqa: E306
+    def of(course: Course, truth: Tensor) -> list[float]:
         return [error(x[None].to(truth), truth)[0] for x in course.images]
     slices_of = [goal[i : i + 1] for i in range(len(goal))]
-    return np.array([[of(*pair) for pair in zip(row, slices_of, strict=True)] for row in zs[arm]])
+    return np.array(
+        [[of(*pair) for pair in zip(row, slices_of, strict=True)] for row in zs[arm]]
+    )
 
 def picked(arm: str, look: str = "best") -> np.ndarray:
     """Error at one look, (seeds, slices).
@@ -1010,11 +1105,14 @@ def scores(
     """
     group, n = name.split()
     scans = tests[group, int(n)]
-    top = scans.truth.cpu().amax((1, 2, 3), keepdim=True)  # of each image, so that the data range is 1
+    # of each image, so that the data range is 1
+    top = scans.truth.cpu().amax((1, 2, 3), keepdim=True)
     planned = zip(scans.mask, scans.R, strict=True)
     keep = np.array([family in families and R in at for family, R in planned])
     truth = scans.truth.cpu() / top
-    values = np.stack([measure(x / top, truth).numpy() for x in images[arm, name + as_on]])
+    values = np.stack(
+        [measure(x / top, truth).numpy() for x in images[arm, name + as_on]]
+    )
     each = keep.sum() // len(fulls[group, int(n)][0])  # scans of a slice
     return values[:, keep].reshape(len(values), each, -1).mean(1)
 
@@ -1023,7 +1121,9 @@ BRAIN = f"brain {SMALL}"
 for arm in ARMS:
     for name in (COARSE, DOUBLE, BRAIN, f"brain {2 * SMALL}"):
         run.record(f"ssim/{name}/{arm}", scores(arm, name).mean(1), on="test")
-        run.record(f"psnr/{name}/{arm}", scores(arm, name, psnr).mean(1), unit="dB", on="test")
+        run.record(
+            f"psnr/{name}/{arm}", scores(arm, name, psnr).mean(1), unit="dB", on="test"
+        )
 radial_top = truth_r.cpu().amax((1, 2, 3), keepdim=True)
 for arm, found in radial_images.items():
     goal_r = truth_r.cpu() / radial_top
@@ -1032,8 +1132,8 @@ for arm, found in radial_images.items():
 
 # %% [markdown]
 # ## What the paper claims, what we measure
-# The tutorial states no numbers of its own; its claims are read from the order of its steps. NO-MRI's abstract gives +11 % SSIM and +4 dB over the variational network, on thousands of scans
-# of real raw data. Intervals for brain slices are over seeds and the six slices; for drawn heads over seeds and heads.
+# The tutorial states no numbers of its own; its claims are read from the order of its steps. NO-MRI's abstract gives +11 % SSIM and +4 dB over the variational
+# network, on thousands of scans of real raw data. Intervals for brain slices are over seeds and the six slices; for drawn heads over seeds and heads.
 
 # %%
 slices, heads = np.arange(brain.n), np.arange(N_TEST)
@@ -1044,10 +1144,10 @@ def compare(ours: np.ndarray, baseline: np.ndarray, units: np.ndarray) -> dict:
     return {"ours": ours[:n], "baseline": baseline[:n], "units": units}
 
 def structure(arm: str, R: float = 4) -> np.ndarray:
-    """Correlation of |error| with the edges of the reference, in the head: (seeds, slices)."""
+    """Correlation of |error| with the edges of the reference: (seeds, slices)."""
     gy, gx = torch.gradient(goal.abs(), dim=(2, 3))
     edges, inside = torch.hypot(gy, gx), head_of(goal)
-    def of(x: Tensor, i: int) -> float:  # noqa: E306
+    def of(x: Tensor, i: int) -> float:
         wrong = (x - goal).abs()[i][inside[i]]
         return float(torch.corrcoef(torch.stack([wrong, edges[i][inside[i]]]))[0, 1])
     return np.array([[of(x, i) for i in range(len(goal))] for x in ladder[arm, R]])
@@ -1061,34 +1161,75 @@ def gain(R: float) -> np.ndarray:
     without = scores("operator, image only", COARSE, psnr, at=(R,))
     return scores("neural operator", COARSE, psnr, at=(R,))[: len(without)] - without
 
-run.claim("mri-tutorial-1", **compare(ladder_error("SENSE", 4), ladder_error("zero-filled", 4), slices))
-run.claim("mri-tutorial-2", **compare(ladder_error("l1-wavelet", 4), ladder_error("SENSE", 4), slices))
-run.claim("mri-tutorial-3", **compare(picked("ZS-SSL"), ladder_error("l1-wavelet"), slices))
+run.claim(
+    "mri-tutorial-1",
+    **compare(ladder_error("SENSE", 4), ladder_error("zero-filled", 4), slices),
+)
+run.claim(
+    "mri-tutorial-2",
+    **compare(ladder_error("l1-wavelet", 4), ladder_error("SENSE", 4), slices),
+)
+run.claim(
+    "mri-tutorial-3", **compare(picked("ZS-SSL"), ladder_error("l1-wavelet"), slices)
+)
 run.claim("mri-tutorial-4", **compare(picked("ZS-SSL"), ladder_error("SENSE"), slices))
 best = picked("ZS-SSL", "oracle")
-run.claim("mri-tutorial-5", **compare(picked("ZS-SSL") / best, np.ones_like(best), slices))
-run.claim("mri-tutorial-6", **compare(picked("ZS-SSL"), picked("ZS-SSL", "last"), slices))
-run.claim("mri-tutorial-7", **compare(picked("ZS-SSL"), picked("ZS-SSL, loss on its input"), slices))
-run.claim("mri-tutorial-8", **compare(picked("ZS-SSL"), picked("ZS-SSL, one split"), slices))
-run.claim("mri-tutorial-9", ours=np.stack([ladder_error("SENSE", R).mean(1) for R in RATES_OF], 1))
-run.claim("mri-tutorial-10", **compare(structure("l1-wavelet"), structure("SENSE"), slices))
+run.claim(
+    "mri-tutorial-5", **compare(picked("ZS-SSL") / best, np.ones_like(best), slices)
+)
+run.claim(
+    "mri-tutorial-6", **compare(picked("ZS-SSL"), picked("ZS-SSL", "last"), slices)
+)
+run.claim(
+    "mri-tutorial-7",
+    **compare(picked("ZS-SSL"), picked("ZS-SSL, loss on its input"), slices),
+)
+run.claim(
+    "mri-tutorial-8", **compare(picked("ZS-SSL"), picked("ZS-SSL, one split"), slices)
+)
+run.claim(
+    "mri-tutorial-9",
+    ours=np.stack([ladder_error("SENSE", R).mean(1) for R in RATES_OF], 1),
+)
+run.claim(
+    "mri-tutorial-10", **compare(structure("l1-wavelet"), structure("SENSE"), slices)
+)
 one_sense, one_filled = (
     torch.stack(ladder[f"{arm}, one coil", 4]).abs().cpu().numpy()
     for arm in ("SENSE", "zero-filled")
 )
 run.claim("mri-tutorial-11", ours=one_sense, baseline=one_filled)
 
-mine, theirs, same_layout = "neural operator", "VarNet", "VarNet and k-space"
+mine = "neural operator"
+theirs = "VarNet"
+same_layout = "VarNet and k-space"
 run.claim("no-mri-1", **compare(scores(mine, COARSE), scores(theirs, COARSE), heads))
 run.claim("no-mri-2", **compare(scores(mine, BRAIN), scores(theirs, BRAIN), slices))
-run.claim("no-mri-3", **compare(scores(mine, BRAIN, psnr), scores(theirs, BRAIN, psnr), slices))
+run.claim(
+    "no-mri-3",
+    **compare(scores(mine, BRAIN, psnr), scores(theirs, BRAIN, psnr), slices),
+)
 run.claim("no-mri-4", **compare(lost(mine), lost(same_layout), heads))
 run.claim("no-mri-5", **compare(lost(mine), lost(mine, ", frozen"), heads))
-run.claim("no-mri-6", **compare(scores(mine, COARSE, psnr), scores("operator, image only", COARSE, psnr), heads))
+run.claim(
+    "no-mri-6",
+    **compare(
+        scores(mine, COARSE, psnr), scores("operator, image only", COARSE, psnr), heads
+    ),
+)
 run.claim("no-mri-7", **compare(gain(6), gain(4), heads))
 UNSEEN = tuple(name for name in MASKS if name != "random lines")
-run.claim("no-mri-8", **compare(scores(mine, COARSE, psnr, UNSEEN), scores("operator, one mask", COARSE, psnr, UNSEEN), heads))
-run.claim("no-mri-9", **compare(scores(mine, COARSE), scores(same_layout, COARSE), heads))
+run.claim(
+    "no-mri-8",
+    **compare(
+        scores(mine, COARSE, psnr, UNSEEN),
+        scores("operator, one mask", COARSE, psnr, UNSEEN),
+        heads,
+    ),
+)
+run.claim(
+    "no-mri-9", **compare(scores(mine, COARSE), scores(same_layout, COARSE), heads)
+)
 run.claims_table()
 
 # %% tags=["hide-input"]
@@ -1106,8 +1247,23 @@ for arm in SHOWN:
     ms = f"{1000 * np.median(took[arm]):.0f}"
     rows.append([arm, *errors, f"{structure(arm).mean():.2f}", ms])
 trained = {arm: np.mean([c.log.seconds for row in zs[arm] for c in row]) for arm in zs}
-rows += [[arm, *(f"{picked(arm).mean():.3f}" if R == HIGH else "" for R in RATES_OF), "", f"{1000 * trained[arm]:.0f} (training)"] for arm in zs]
-Table(["method", *(f"R = {R}" for R in RATES_OF), "error follows edges (R = 4)", "ms a slice"], rows, f"Error of the complex image, {brain.n} brain slices ({brain.kind}), {COILS} simulated coils, equispaced lines; means over slices and seeds. Times: this machine, one thread.")
+rows += [
+    [
+        arm, *(f"{picked(arm).mean():.3f}" if R == HIGH else "" for R in RATES_OF), "",
+        f"{1000 * trained[arm]:.0f} (training)",
+    ]
+    for arm in zs
+]
+Table(
+    [
+        "method", *(f"R = {R}" for R in RATES_OF), "error follows edges (R = 4)",
+        "ms a slice",
+    ],
+    rows,
+    f"Error of the complex image, {brain.n} brain slices ({brain.kind}), {COILS} "
+    "simulated coils, equispaced lines; means over slices and seeds. Times: this "
+    "machine, one thread.",
+)
 
 # %% tags=["hide-input"]
 def byte(x: Tensor) -> np.ndarray:
@@ -1118,17 +1274,34 @@ def byte(x: Tensor) -> np.ndarray:
 top = goal[:1].abs().max()
 shown = {arm: ladder[arm, HIGH][0][:1] for arm in SHOWN}
 shown |= {arm: found[0][0].stopped[None].to(goal) for arm, found in zs.items()}
-rows = [[goal[:1], *shown.values()], [0 * goal[:1], *(5 * (x - goal[:1]) for x in shown.values())]]
+rows = [
+    [goal[:1], *shown.values()],
+    [0 * goal[:1], *(5 * (x - goal[:1]) for x in shown.values())],
+]
 plots.show(
-    plots.image_grid([np.concatenate([byte(x / top) for x in row]) for row in rows], titles=["reference", *(name.replace("ZS-SSL, ", "ZS-SSL,\n") for name in shown)], labels=["image", "error x 5"]),
-    caption=f"One brain slice ({brain.kind}) at acceleration {HIGH}, first seed. Errors: " + ", ".join(f"{name} {error(x, goal[:1])[0]:.3f}" for name, x in shown.items()) + ".",
-    alt=f"A brain slice reconstructed in {len(shown)} ways at acceleration {HIGH}, and below each the magnitude of its error, five times enlarged: the zero-filled image overlaps with itself, SENSE is noisy, the others are smoother.",
+    plots.image_grid(
+        [np.concatenate([byte(x / top) for x in row]) for row in rows],
+        titles=[
+            "reference",
+            *(name.replace("ZS-SSL, ", "ZS-SSL,\n") for name in shown),
+        ],
+        labels=["image", "error x 5"],
+    ),
+    caption=f"One brain slice ({brain.kind}) at acceleration {HIGH}, first seed. "
+    "Errors: "
+    + ", ".join(f"{name} {error(x, goal[:1])[0]:.3f}" for name, x in shown.items())
+    + ".",
+    alt=f"A brain slice reconstructed in {len(shown)} ways at acceleration {HIGH}, and "
+    "below each the magnitude of its error, five times enlarged: the zero-filled "
+    "image overlaps with itself, SENSE is noisy, the others are smoother.",
 )
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.6), layout="constrained")
 for arm in SHOWN:
-    axes[0].plot(RATES_OF, [ladder_error(arm, R).mean() for R in RATES_OF], "o-", label=arm)
+    axes[0].plot(
+        RATES_OF, [ladder_error(arm, R).mean() for R in RATES_OF], "o-", label=arm
+    )
 axes[0].plot([HIGH], [picked("ZS-SSL").mean()], "k*", ms=10, label="ZS-SSL")
 axes[0].set(xlabel="acceleration", ylabel="error")
 looks = how.every * np.arange(1, course_error("ZS-SSL").shape[2] + 1)
@@ -1141,14 +1314,26 @@ axes[2].set(xlabel="step", ylabel="loss on samples set aside")
 for ax in axes:
     ax.legend(fontsize=8)
 plots.show(
-    figure, caption=f"Left: error against acceleration. Middle: error of the zero-shot networks while they train, which nobody with a real scan could draw. Right: their loss on the samples set aside, which anybody can. Brain slices ({brain.kind}).",
-    alt="Three charts. Error by acceleration: " + "; ".join(f"{arm} " + ", ".join(f"{ladder_error(arm, R).mean():.2f}" for R in RATES_OF) for arm in SHOWN) + ". Error at the last step: " + ", ".join(f"{arm} {picked(arm, 'last').mean():.3f}" for arm in zs) + ".",
+    figure,
+    caption="Left: error against acceleration. Middle: error of the zero-shot "
+    "networks while they train, which nobody with a real scan could draw. Right: "
+    "their loss on the samples set aside, which anybody can. Brain slices "
+    f"({brain.kind}).",
+    alt="Three charts. Error by acceleration: "
+    + "; ".join(
+        f"{arm} " + ", ".join(f"{ladder_error(arm, R).mean():.2f}" for R in RATES_OF)
+        for arm in SHOWN
+    )
+    + ". Error at the last step: "
+    + ", ".join(f"{arm} {picked(arm, 'last').mean():.3f}" for arm in zs)
+    + ".",
 )
 
 # %% [markdown]
 # ### The measured scan
-# Nobody knows the true image of this scan. A tenth of its samples outside of the fully sampled centre were hidden from all methods; how well are they predicted? It is one slice: no verdict. The maps
-# come from the centre of k-space, and $\lambda$ and iterations are those chosen on drawn heads at acceleration 6.
+# Nobody knows the true image of this scan. A tenth of its samples outside of the fully sampled centre were hidden from all methods; how well are they
+# predicted? It is one slice: no verdict. The maps come from the centre of k-space, and $\lambda$ and iterations are those chosen on drawn heads at acceleration
+# 6.
 
 # %% tags=["hide-input"]
 rungs = [Rung(method, real_scan, chosen[arm, HIGH]) for arm, method in METHODS.items()]
@@ -1164,9 +1349,15 @@ for arm, x in from_real.items():
     missed[arm] = run.record(name, [float(apart)], on="nothing").mean
 top = from_real["SENSE"].abs().max()
 plots.show(
-    plots.image_grid(np.concatenate([byte(x / top) for x in from_real.values()]), titles=[f"{arm}\n{missed[arm]:.2f}" for arm in from_real]),
-    caption=f"The measured scan ({stored.kind}), {1 / given.float().mean():.1f}-fold: relative residual on samples that were measured and hidden (1 is predicting 0). {stored.credit}.",
-    alt="A slice through a head reconstructed in four ways. Residual on hidden samples: " + ", ".join(f"{arm} {q:.2f}" for arm, q in missed.items()) + ".",
+    plots.image_grid(
+        np.concatenate([byte(x / top) for x in from_real.values()]),
+        titles=[f"{arm}\n{missed[arm]:.2f}" for arm in from_real],
+    ),
+    caption=f"The measured scan ({stored.kind}), {1 / given.float().mean():.1f}-fold: "
+    "relative residual on samples that were measured and hidden (1 is predicting 0). "
+    f"{stored.credit}.",
+    alt="A slice through a head reconstructed in four ways. Residual on hidden "
+    "samples: " + ", ".join(f"{arm} {q:.2f}" for arm, q in missed.items()) + ".",
 )
 
 # %% [markdown]
@@ -1175,7 +1366,9 @@ plots.show(
 # %% tags=["hide-input"]
 rows, x = [], tests["brain", SMALL].packed[:1]
 once = {
-    name: partial(reconstruct, made(partial(arm.build, WIDTH, NETS), 0).to(run.device), x)
+    name: partial(
+        reconstruct, made(partial(arm.build, WIDTH, NETS), 0).to(run.device), x
+    )
     for name, arm in ARMS.items()
 }
 (took,) = run.map(race, [once])
@@ -1185,35 +1378,75 @@ for arm in ARMS:
         for name in (COARSE, DOUBLE, BRAIN, f"brain {2 * SMALL}")
     ]
     rows.append([arm, *cells, f"{1000 * np.median(took[arm]):.1f}"])
-cells = [f"{scores(mine, name, ssim, as_on=', frozen').mean():.3f} / {scores(mine, name, psnr, as_on=', frozen').mean():.2f}" for name in (DOUBLE, f"brain {2 * SMALL}")]
+cells = [
+    f"{scores(mine, name, ssim, as_on=', frozen').mean():.3f} / "
+    f"{scores(mine, name, psnr, as_on=', frozen').mean():.2f}"
+    for name in (DOUBLE, f"brain {2 * SMALL}")
+]
 rows.append(["neural operator, kernels frozen", "", cells[0], "", cells[1], ""])
-Table(["network", f"heads, {SMALL} px", f"heads, {2 * SMALL} px", f"brain slices, {SMALL} px", f"brain slices, {2 * SMALL} px", "ms a slice"], rows, f"SSIM / PSNR in dB, means over five families of masks, accelerations 4 and 6, and seeds. Trained on drawn heads of {SMALL} x {SMALL} pixels. Heads: phantom; brain slices: {brain.kind}.")
+Table(
+    [
+        "network", f"heads, {SMALL} px", f"heads, {2 * SMALL} px",
+        f"brain slices, {SMALL} px", f"brain slices, {2 * SMALL} px", "ms a slice",
+    ],
+    rows,
+    "SSIM / PSNR in dB, means over five families of masks, accelerations 4 and 6, "
+    f"and seeds. Trained on drawn heads of {SMALL} x {SMALL} pixels. Heads: phantom; "
+    f"brain slices: {brain.kind}.",
+)
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
 marks = dict(zip(ARMS, ("o-", "s--", "^-.", "v:", "o:", "s:"), strict=True))
 for arm, mark in marks.items():
-    axes[0].plot(range(len(MASKS)), [scores(arm, COARSE, families=(name,)).mean() for name in MASKS], mark, label=arm)
-axes[0].set_xticks(range(len(MASKS)), [name.replace(" ", "\n") for name in MASKS], fontsize=8)
+    axes[0].plot(
+        range(len(MASKS)),
+        [scores(arm, COARSE, families=(name,)).mean() for name in MASKS],
+        mark,
+        label=arm,
+    )
+axes[0].set_xticks(
+    range(len(MASKS)), [name.replace(" ", "\n") for name in MASKS], fontsize=8
+)
 axes[0].set(ylabel=f"SSIM, drawn heads, {SMALL} px")
 axes[0].legend(fontsize=7)
-plots.intervals(axes[1], [*ARMS, "neural operator,\nkernels frozen"], [*(lost(arm).mean(1) for arm in ARMS), lost(mine, ", frozen").mean(1)])
+plots.intervals(
+    axes[1],
+    [*ARMS, "neural operator,\nkernels frozen"],
+    [*(lost(arm).mean(1) for arm in ARMS), lost(mine, ", frozen").mean(1)],
+)
 axes[1].set(xlabel=f"PSNR lost from {SMALL} to {2 * SMALL} px (dB)")
 axes[1].legend(fontsize=7)
 plots.show(
-    figure, caption="Left: each family of masks by itself. Right: what a network loses on a grid twice as dense as that of its training. Drawn heads (phantom).",
-    alt="Two charts. SSIM by mask: " + "; ".join(f"{arm} {scores(arm, COARSE).mean():.3f} on average" for arm in ARMS) + ". PSNR lost at twice the size: " + ", ".join(f"{arm} {lost(arm).mean():.1f} dB" for arm in ARMS) + f", kernels frozen {lost(mine, ', frozen').mean():.1f} dB.",
+    figure,
+    caption="Left: each family of masks by itself. Right: what a network loses on a "
+    "grid twice as dense as that of its training. Drawn heads (phantom).",
+    alt="Two charts. SSIM by mask: "
+    + "; ".join(f"{arm} {scores(arm, COARSE).mean():.3f} on average" for arm in ARMS)
+    + ". PSNR lost at twice the size: "
+    + ", ".join(f"{arm} {lost(arm).mean():.1f} dB" for arm in ARMS)
+    + f", kernels frozen {lost(mine, ', frozen').mean():.1f} dB.",
 )
 
 # %% tags=["hide-input"]
 row = tests["brain", 2 * SMALL].mask.index("radial lines")
-column = {"reference": tests["brain", 2 * SMALL].truth[row : row + 1]} | {arm: images[arm, f"brain {2 * SMALL}"][0][row : row + 1] for arm in FIVE}
-column["operator, frozen"] = images[mine, f"brain {2 * SMALL}, frozen"][0][row : row + 1]
+column = {"reference": tests["brain", 2 * SMALL].truth[row : row + 1]} | {
+    arm: images[arm, f"brain {2 * SMALL}"][0][row : row + 1] for arm in FIVE
+}
+column["operator, frozen"] = images[mine, f"brain {2 * SMALL}, frozen"][0][
+    row : row + 1
+]
 top = column["reference"].max().cpu()
 plots.show(
-    plots.image_grid(np.concatenate([byte(x.cpu() / top) for x in column.values()]), titles=[name.replace(" ", "\n", 1) for name in column]),
-    caption=f"A brain slice ({brain.kind}) of {2 * SMALL} px, radial lines at acceleration 4, by networks that were trained at {SMALL} px, first seed.",
-    alt=f"A brain slice at {2 * SMALL} pixels: reference, neural operator, variational network without and with a network in k-space, and the operator with kernels of the training grid.",
+    plots.image_grid(
+        np.concatenate([byte(x.cpu() / top) for x in column.values()]),
+        titles=[name.replace(" ", "\n", 1) for name in column],
+    ),
+    caption=f"A brain slice ({brain.kind}) of {2 * SMALL} px, radial lines at "
+    f"acceleration 4, by networks that were trained at {SMALL} px, first seed.",
+    alt=f"A brain slice at {2 * SMALL} pixels: reference, neural operator, variational "
+    "network without and with a network in k-space, and the operator with kernels of "
+    "the training grid.",
 )
 
 # %% [markdown]
@@ -1221,20 +1454,38 @@ plots.show(
 
 # %% tags=["hide-input"]
 means = {arm: run.metrics[f"radial/ssim/{arm}"]["mean"] for arm in radial_images}
-column = {"reference": truth_r[:1].cpu()} | {arm: found[0][:1] for arm, found in radial_images.items()}
+column = {"reference": truth_r[:1].cpu()} | {
+    arm: found[0][:1] for arm, found in radial_images.items()
+}
 plots.show(
-    plots.image_grid(np.concatenate([byte(x / truth_r[0].max().cpu()) for x in column.values()]), titles=[name if name == "reference" else f"{name}\n{means[name]:.3f}" for name in column]),
-    caption=f"A drawn head (phantom) from {radial_scan.spokes} spokes of {SIZE} x {SIZE} pixels, and the mean SSIM of {N_TEST} heads. The networks had {RADIAL_STEPS} steps.",
-    alt="A head reconstructed from few spokes. Mean SSIM: " + ", ".join(f"{arm} {q:.3f}" for arm, q in means.items()) + ".",
+    plots.image_grid(
+        np.concatenate([byte(x / truth_r[0].max().cpu()) for x in column.values()]),
+        titles=[
+            name if name == "reference" else f"{name}\n{means[name]:.3f}"
+            for name in column
+        ],
+    ),
+    caption=f"A drawn head (phantom) from {radial_scan.spokes} spokes of {SIZE} x "
+    f"{SIZE} pixels, and the mean SSIM of {N_TEST} heads. The networks had "
+    f"{RADIAL_STEPS} steps.",
+    alt="A head reconstructed from few spokes. Mean SSIM: "
+    + ", ".join(f"{arm} {q:.3f}" for arm, q in means.items())
+    + ".",
 )
 
 # %% [markdown]
 # ### What was found
-# - **The ladder** holds in its order: each step has a smaller mean error than the one before. Not every step is certain: SENSE gains on zero-filling, but whether by as much as the margin is open, and ZS-SSL is better than SENSE and l1-wavelet on average, but six slices do not settle it.
-# - **ZS-SSL**: the samples set aside stop training near the best step. With one split, or with a loss on the network's own input, the error grows almost from the first look on; with many splits it hardly does in so few steps.
-# - **NO-MRI**: on drawn heads of the size of training the neural operator is *not* better than a variational network of as many weights, and worse than the same layout with pixel kernels; on brain slices nothing is decided. At twice the size it loses less than that layout. But freezing its kernels costs little PSNR (more SSIM), so the fixed physical size is not shown to be the reason. Training with all masks helps clearly on masks that the other network never saw; on its own lines that one is better.
+# - **The ladder** holds in its order: each step has a smaller mean error than the one before. Not every step is certain: SENSE gains on zero-filling, but
+#   whether by as much as the margin is open, and ZS-SSL is better than SENSE and l1-wavelet on average, but six slices do not settle it.
+# - **ZS-SSL**: the samples set aside stop training near the best step. With one split, or with a loss on the network's own input, the error grows almost from
+#   the first look on; with many splits it hardly does in so few steps.
+# - **NO-MRI**: on drawn heads of the size of training the neural operator is *not* better than a variational network of as many weights, and worse than the
+#   same layout with pixel kernels; on brain slices nothing is decided. At twice the size it loses less than that layout. But freezing its kernels costs little
+#   PSNR (more SSIM), so the fixed physical size is not shown to be the reason. Training with all masks helps clearly on masks that the other network never saw;
+#   on its own lines that one is better.
 #
-# Trial runs came first, on drawn heads of other seeds: with four hats on a ring or with kernels of two pixels the operator was clearly worse. Its learning rate was chosen at the edge of the grid of four.
+# Trial runs came first, on drawn heads of other seeds: with four hats on a ring or with kernels of two pixels the operator was clearly worse. Its learning rate
+# was chosen at the edge of the grid of four.
 
 # %% [markdown]
 # ## Paper and here
@@ -1255,11 +1506,14 @@ plots.show(
 # | NO-MRI: extended field of view, diffusion models as rivals (600 times slower) | in the paper | not here |
 # | PD-UNet on radial MRI: spokes to projections by 1D Fourier transform, magnitude images | same | scaled; exact Fourier sums instead of a NUFFT; an odd number of bins keeps the diagonal |
 #
-# The tutorial's text was not read beyond abstract and code, NO-MRI's beyond abstract and parts of the code. The claims compare arms of equal budget on equal data, which can be tested small. How large the gains are on raw data of patients cannot: magnitude images with a drawn phase lack what makes real k-space hard, such as wrong maps, motion and unequal noise.
+# The tutorial's text was not read beyond abstract and code, NO-MRI's beyond abstract and parts of the code. The claims compare arms of equal budget on equal
+# data, which can be tested small. How large the gains are on raw data of patients cannot: magnitude images with a drawn phase lack what makes real k-space
+# hard, such as wrong maps, motion and unequal noise.
 
 # %% [markdown]
 # ## Play with it
-# One brain slice, four kinds of masks, four accelerations. **Question:** at the same acceleration, which masks leave an error that a method can remove, and which leave copies of the image? Why?
+# One brain slice, four kinds of masks, four accelerations. **Question:** at the same acceleration, which masks leave an error that a method can remove, and
+# which leave copies of the image? Why?
 
 # %% tags=["hide-input"]
 from medbook.explore import explore
@@ -1270,9 +1524,12 @@ rungs = {}
 for name in FAMILIES_SHOWN:
     for R in (2, 4, 6, 8):
         mask = random_mask(name, (SIZE, SIZE), float(R), cpu(0))
-        scan = Sampled(measured(full_brain[:1], mask, SNR, on(0)), mask.to(run.device), S)
+        scan = Sampled(
+            measured(full_brain[:1], mask, SNR, on(0)), mask.to(run.device), S
+        )
         SHOWN_SCANS[f"{name} {R}"] = scan
-        near = min(RATES_OF, key=lambda r: abs(r - R))  # settings are those chosen for lines
+        # settings are those chosen for lines
+        near = min(RATES_OF, key=lambda r: abs(r - R))
         for arm, method in METHODS.items():
             rungs[f"{name} {R}", arm] = Rung(method, scan, chosen[arm, near])
 images_shown = dict(zip(rungs, run.map(climbed, list(rungs.values())), strict=True))
@@ -1293,9 +1550,16 @@ def draw_scan(which: str):
     return figure
 
 explore(
-    draw_scan, list(SHOWN_SCANS), label="mask and acceleration", start=1,
-    caption=f"Mask, and three reconstructions of a brain slice ({brain.kind}) with their errors, {COILS} simulated coils.",
-    alt=lambda which: f"A sampling mask, {which}-fold, and the brain slice zero-filled, by SENSE and by l1-wavelet.",
+    draw_scan,
+    list(SHOWN_SCANS),
+    label="mask and acceleration",
+    start=1,
+    caption=f"Mask, and three reconstructions of a brain slice ({brain.kind}) with "
+    f"their errors, {COILS} simulated coils.",
+    alt=lambda which: (
+        f"A sampling mask, {which}-fold, and the brain slice zero-filled, by SENSE "
+        "and by l1-wavelet."
+    ),
 )
 
 # %% [markdown]
@@ -1305,16 +1569,25 @@ explore(
 
 # %% tags=["solution"]
 def swapped(k: Tensor) -> Tensor:
-    return torch.fft.ifftshift(torch.fft.ifft2(torch.fft.fftshift(k, dim=(-2, -1)), norm="ortho"), dim=(-2, -1))
+    return torch.fft.ifftshift(
+        torch.fft.ifft2(torch.fft.fftshift(k, dim=(-2, -1)), norm="ortho"), dim=(-2, -1)
+    )
 
 k = middle(fft2c(fine(brain.images[:1])), 32)
-changed = [float((swapped(some) - ifft2c(some)).norm() / some.norm()) for some in (k, k[..., 1:, 1:])]
-print(f"32 x 32 samples: the images differ by {changed[0]:.2f}; 31 x 31: by {changed[1]:.2f}")
+changed = [
+    float((swapped(some) - ifft2c(some)).norm() / some.norm())
+    for some in (k, k[..., 1:, 1:])
+]
+print(
+    f"32 x 32 samples: the images differ by {changed[0]:.2f}; 31 x 31: by "
+    f"{changed[1]:.2f}"
+)
 assert changed[0] < 1e-5 and changed[1] > 0.1
 
 # %% [markdown]
 # ### Exercise 2: a step that is too long
-# Minimise $\|Ex-y\|^2$ by gradient steps $x\leftarrow x-\tau E^H(Ex-y)$ with $\tau=1$ and with $\tau=2$. The tutorial's code uses 2. What happens, and which eigenvalues of $E^HE$ are to blame?
+# Minimise $\|Ex-y\|^2$ by gradient steps $x\leftarrow x-\tau E^H(Ex-y)$ with $\tau=1$ and with $\tau=2$. The tutorial's code uses 2. What happens, and which
+# eigenvalues of $E^HE$ are to blame?
 
 # %% tags=["solution"]
 scan = noisy_scan(full_brain[:1], 4, SEEDS[0])
@@ -1326,12 +1599,17 @@ for tau in (1.0, 2.0):
         x = x - tau * E.AT(E.A(x) - y)
         course.append(float((E.A(x) - y).norm() / y.norm()))
     residuals[tau] = course
-    print(f"step {tau}: residual {course[0]:.3f}, {course[9]:.3f}, {course[99]:.3f} after 1, 10, 100 steps")
-assert residuals[1.0][99] < residuals[2.0][99]  # components with eigenvalue 1 change sign for ever
+    print(
+        f"step {tau}: residual {course[0]:.3f}, {course[9]:.3f}, {course[99]:.3f} "
+        "after 1, 10, 100 steps"
+    )
+# components with eigenvalue 1 change sign for ever
+assert residuals[1.0][99] < residuals[2.0][99]
 
 # %% [markdown]
 # ### Exercise 3: an operator that is none
-# Show that DISCO's output hardly depends on the grid, and that of a 3 x 3 convolution does: filter a smooth image at 32 and at 64 pixels and compare at the same places.
+# Show that DISCO's output hardly depends on the grid, and that of a 3 x 3 convolution does: filter a smooth image at 32 and at 64 pixels and compare at the
+# same places.
 
 # %% tags=["solution"]
 def smooth(n: int) -> Tensor:
@@ -1341,26 +1619,37 @@ def smooth(n: int) -> Tensor:
 layer, control = Disco(1, 1), pixels(1, 1)
 with torch.no_grad():
     layer.theta.copy_(torch.cos(torch.arange(17.0)))
-    control.weight.copy_(hats(REACH).mul(layer.theta[0, 0, :, None, None]).sum(0)[None, None, 1:4, 1:4])
+    control.weight.copy_(
+        hats(REACH).mul(layer.theta[0, 0, :, None, None]).sum(0)[None, None, 1:4, 1:4]
+    )
     coarse = layer(smooth(32))[..., 8:24, 8:24], control(smooth(32))[..., 8:24, 8:24]
     layer.basis = hats(2 * REACH)
-    dense = layer(smooth(64))[..., 16:48:2, 16:48:2], control(smooth(64))[..., 16:48:2, 16:48:2]
+    dense = (
+        layer(smooth(64))[..., 16:48:2, 16:48:2],
+        control(smooth(64))[..., 16:48:2, 16:48:2],
+    )
 changes = [float((a - b).norm() / a.norm()) for a, b in zip(coarse, dense, strict=True)]
 print(f"change between the grids: DISCO {changes[0]:.2f}, convolution {changes[1]:.2f}")
 assert changes[0] < changes[1] / 2
 
 # %% [markdown]
 # ## Where this breaks
-# - **Simulated scans.** The brain slices are magnitude images with a drawn phase, seen by coils whose maps are known exactly. Real maps are estimated, and their errors look like aliasing.
-# - **Small images, short training.** At 32 and 64 pixels a brain has few details to lose, and a network that is better after 1,000 steps may not be better after 100,000.
+# - **Simulated scans.** The brain slices are magnitude images with a drawn phase, seen by coils whose maps are known exactly. Real maps are estimated, and
+#   their errors look like aliasing.
+# - **Small images, short training.** At 32 and 64 pixels a brain has few details to lose, and a network that is better after 1,000 steps may not be better
+#   after 100,000.
 # - **Six slices** of people unknown, all at one level and of one contrast. The drawn heads know nothing of cortex.
 # - **One scan, one network.** ZS-SSL takes about a thousand times as long as SENSE (see the table), and learns nothing for the next scan.
 #
-# The negative control is mri-tutorial-11: with a single uniform coil, coil sensitivities hold no information, and SENSE must return the zero-filled image; it does, to rounding. Two common misconceptions: *"Four-fold means every fourth line."* With a sampled centre it means fewer. *"A network that is consistent with the data shows what is there."* The data do not decide what lies between the samples: the measured scan has only its hidden samples for a judge. Not to be concluded: that any of these images is fit for diagnosis, or that neural operators are better on raw data of patients.
+# The negative control is mri-tutorial-11: with a single uniform coil, coil sensitivities hold no information, and SENSE must return the zero-filled image; it
+# does, to rounding. Two common misconceptions: *"Four-fold means every fourth line."* With a sampled centre it means fewer. *"A network that is consistent with
+# the data shows what is there."* The data do not decide what lies between the samples: the measured scan has only its hidden samples for a judge. Not to be
+# concluded: that any of these images is fit for diagnosis, or that neural operators are better on raw data of patients.
 
 # %% [markdown]
 # ## Go further
-# - The tutorial's [code](https://github.com/tutorial-MRI-recon/tutorial), and ZS-SSL's [paper](https://arxiv.org/abs/2102.07737). DISCO convolutions are in the library `neuraloperator`.
+# - The tutorial's [code](https://github.com/tutorial-MRI-recon/tutorial), and ZS-SSL's [paper](https://arxiv.org/abs/2102.07737). DISCO convolutions are in the
+#   library `neuraloperator`.
 # - What this chapter needs of MRI is in `medbook.physics.mri`: masks, coils, radial scans; the closed-form heads are in `medbook.phantom`.
 # - Replicate: `medbook run mri_reconstruction --profile laptop --seed 1 --out replications`.
 # - Replace the known maps by `calibrated_maps` from the central 16 samples: which rung of the ladder suffers most?

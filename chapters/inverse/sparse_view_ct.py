@@ -16,10 +16,11 @@
 # %% [markdown]
 # # Sparse-view CT
 #
-# A CT scanner turns around the patient and takes about a thousand X-ray projections. With 24 of them the dose and the time would fall by a factor of forty, and the usual
-# reconstruction would be covered with streaks. Can the rest be *computed*, from what we know of bodies, and how do we notice when it is invented? This chapter builds the
-# scanner, three reconstructions that learn nothing, and three published systems that put a neural network at three different places: behind a solver that was stopped early,
-# inside of its iterations, or behind the finished image. All train on drawn chests and are tested on the CT of a real one.
+# A CT scanner turns around the patient and takes about a thousand X-ray projections. With 24 of them the dose and the time would fall by a factor of forty, and
+# the usual reconstruction would be covered with streaks. Can the rest be *computed*, from what we know of bodies, and how do we notice when it is invented?
+# This chapter builds the scanner, three reconstructions that learn nothing, and three published systems that put a neural network at three different places:
+# behind a solver that was stopped early, inside of its iterations, or behind the finished image. All train on drawn chests and are tested on the CT of a real
+# one.
 
 # %% [markdown]
 # ## What you will learn
@@ -40,14 +41,14 @@ run = medbook.start("sparse_view_ct", profile=profile, seed=seed)
 
 # %% [markdown]
 # ## The problem
-# X-rays of intensity $I_0$ enter the body, and what leaves it follows Beer's law $I = I_0\,e^{-\int\mu\,ds}$, with the attenuation $\mu$ in 1/mm along the ray (water: 0.0192).
-# The logarithm gives a line integral, and all rays of all views together give the linear system
+# X-rays of intensity $I_0$ enter the body, and what leaves it follows Beer's law $I = I_0\,e^{-\int\mu\,ds}$, with the attenuation $\mu$ in 1/mm along the ray
+# (water: 0.0192). The logarithm gives a line integral, and all rays of all views together give the linear system
 #
 # $$y = Kx + e,\qquad y_i = -\log\frac{N_i}{I_0},\quad N_i\sim\mathrm{Poisson}\big(I_0\,e^{-(Kx)_i}\big) \qquad (1)$$
 #
-# where $x$ is the image, here *in units of water* (0 is air, 1 water; Hounsfield units are $1000(x-1)$), and $K_{ij}$ is the length of ray $i$ in pixel $j$ times the attenuation
-# of water. The dose is proportional to the number $I_0$ of photons on a bin, and to the number of views. The scanner is a fan beam: a source 595 mm from the axis, a flat
-# detector 490 mm behind it, and here 24 views over the full turn.
+# where $x$ is the image, here *in units of water* (0 is air, 1 water; Hounsfield units are $1000(x-1)$), and $K_{ij}$ is the length of ray $i$ in pixel $j$
+# times the attenuation of water. The dose is proportional to the number $I_0$ of photons on a bin, and to the number of views. The scanner is a fan beam: a
+# source 595 mm from the axis, a flat detector 490 mm behind it, and here 24 views over the full turn.
 
 # %% tags=["define"]
 from collections.abc import Callable
@@ -61,10 +62,12 @@ from torch.nn import functional as F
 from medbook.physics.ct import MU_WATER, FanBeam, Projector, hu_window, photon_noise
 
 FIELD = 360.0  # side of the image in mm
-VIEWS, MORE, FULL = 24, 48, 192  # views of the student, of the teacher, of a full scan
+VIEWS = 24
+MORE = 48
+FULL = 192  # views of the student, of the teacher, of a full scan
 
 def scan(size: int, views: int) -> FanBeam:
-    """The scanner with an image of size x size pixels over the field, 1.5 bins a pixel."""
+    """The scanner with size x size pixels over the field, 1.5 bins a pixel."""
     bins = 3 * size // 2
     return FanBeam(
         size=size, pixel_mm=FIELD / size, views=views, bins=bins, pitch_mm=1030 / bins,
@@ -77,24 +80,28 @@ def operator(y: Tensor) -> Projector:
 
 # %% tags=["nbval-check-output"]
 geometry = scan(64, VIEWS)
-print(f"{geometry.views} views of {geometry.bins} bins: {geometry.views * geometry.bins} equations for {geometry.size**2} unknowns")
+print(
+    f"{geometry.views} views of {geometry.bins} bins: "
+    f"{geometry.views * geometry.bins} equations for {geometry.size**2} unknowns"
+)
 
 # %% [markdown]
 # Any image that $K$ maps to 0 can be added to a solution: the data do not decide.
 #
 # ## Look at the data
-# **The test** is the chest CT of one patient (LIDC-IDRI-0001), every fourth of its slices. **Training** uses drawings only: chests of ellipses (body, lungs, heart, aorta,
-# spine, ribs, vessels, sometimes a tumour) and, one in four, plain ellipses and lines. Nothing of the patient is used in training or to choose a parameter. (At profile smoke
-# a drawn stand-in takes the place of the patient.)
+# **The test** is the chest CT of one patient (LIDC-IDRI-0001), every fourth of its slices. **Training** uses drawings only: chests of ellipses (body, lungs,
+# heart, aorta, spine, ribs, vessels, sometimes a tumour) and, one in four, plain ellipses and lines. Nothing of the patient is used in training or to choose a
+# parameter. (At profile smoke a drawn stand-in takes the place of the patient.)
 #
-# How the projections are made matters. If we project the very pixels that we want back, with the very matrix that the method inverts, the problem becomes easier than any
-# real one: that is an *inverse crime*. Here the drawings are projected by formula, and the patient on a finer grid; in both, a bin averages three rays.
+# How the projections are made matters. If we project the very pixels that we want back, with the very matrix that the method inverts, the problem becomes
+# easier than any real one: that is an *inverse crime*. Here the drawings are projected by formula, and the patient on a finer grid; in both, a bin averages
+# three rays.
 
 # %% tags=["define"]
 from medbook.phantom import ellipses_and_lines, thorax_like
 
 def project(source, geometry: FanBeam, rays: int = 3) -> Tensor:
-    """Data (B, 1, views, bins) without noise, of shapes or a finer image (B, 1, N, N)."""
+    """Data (B, 1, views, bins) without noise, of shapes or fine images (B, 1, N, N)."""
     fine = geometry.finer(rays)
     if isinstance(source, Tensor):
         n = source.shape[-1]
@@ -113,7 +120,7 @@ class Block(NamedTuple):
     device: torch.device
 
 class Drawn(NamedTuple):
-    """Images (n, 1, size, size) in units of water, and for each number of views the data
+    """Images (n, 1, size, size) in units of water; for each number of views the data
     (n, 1, views, bins) without noise."""
 
     images: Tensor
@@ -137,7 +144,7 @@ def together(blocks: list[Drawn]) -> Drawn:
     return Drawn(images, tuple(torch.cat(of_views) for of_views in data))
 
 class Exposure(NamedTuple):
-    """Images (B, 1, N, N) on a fine grid in units of water, and how they are scanned."""
+    """Images (B, 1, N, N) on a fine grid in units of water; how they are scanned."""
 
     images: Tensor
     geometry: FanBeam
@@ -153,7 +160,8 @@ from medbook import plots
 plots.style()
 SIZE = run.scale(smoke=32, laptop=64, gpu=128)
 FINE = run.scale(smoke=128, laptop=256, gpu=256)
-N_TRAIN, N_TEST = run.scale(smoke=12, laptop=800, gpu=1600), run.scale(smoke=8, laptop=64, gpu=64)
+N_TRAIN = run.scale(smoke=12, laptop=800, gpu=1600)
+N_TEST = run.scale(smoke=8, laptop=64, gpu=64)
 DOSE = 1e5  # photons on a bin, without a patient
 base = run.seeds(5)
 
@@ -166,7 +174,9 @@ def drawings_of(n: int, views: tuple[int, ...], first: int) -> Drawn:
     starts = range(0, n, BLOCK)
     seeds = run.seeds(first + len(starts))[first:]
     sizes = [min(BLOCK, n - start) for start in starts]
-    jobs = [Block(k, SIZE, views, s, run.device) for k, s in zip(sizes, seeds, strict=True)]
+    jobs = [
+        Block(k, SIZE, views, s, run.device) for k, s in zip(sizes, seeds, strict=True)
+    ]
     return together(run.map(draw_slices, jobs))
 
 patient = run.load("chest_ct_lidc", size=FINE)
@@ -182,30 +192,56 @@ BLOCK = 16  # drawings a job
 train = drawings_of(N_TRAIN, (VIEWS, MORE, FULL), 1000)
 asked_of = drawings_of(N_TEST // 2, (VIEWS,), 2000)
 unseen = drawings_of(N_TEST, (VIEWS,), 3000)
-print(f"{len(truth)} slices of the patient, {N_TRAIN} drawings to train on, {N_TEST // 2} to choose settings with, {N_TEST} to test with; {SIZE} x {SIZE} pixels of {FIELD / SIZE:.1f} mm")
+print(
+    f"{len(truth)} slices of the patient, {N_TRAIN} drawings to train on, "
+    f"{N_TEST // 2} to choose settings with, {N_TEST} to test with; {SIZE} x {SIZE} "
+    f"pixels of {FIELD / SIZE:.1f} mm"
+)
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 
 middle = len(inside) // 2
 figure, axes = plt.subplots(2, 4, figsize=(9.5, 5), layout="constrained")
-pictures = {"patient": inside[middle], "patient, higher up": inside[3 * len(inside) // 4], "drawn chest": unseen.images[0], "ellipses and lines": unseen.images[-1]}
+pictures = {
+    "patient": inside[middle],
+    "patient, higher up": inside[3 * len(inside) // 4],
+    "drawn chest": unseen.images[0],
+    "ellipses and lines": unseen.images[-1],
+}
 pictures |= {f"{v} views": clean[v][middle] for v in (VIEWS, FULL)}
-pictures |= {f"FBP of {v} views": operator(clean[v]).fbp(clean[v][middle : middle + 1])[0] for v in (VIEWS, FULL)}
+pictures |= {
+    f"FBP of {v} views": operator(clean[v]).fbp(clean[v][middle : middle + 1])[0]
+    for v in (VIEWS, FULL)
+}
 for ax, (name, image) in zip(axes.flat, pictures.items(), strict=True):
     sinogram = name.endswith("views") and not name.startswith("FBP")
-    ax.imshow(image[0].cpu(), vmin=0, vmax=None if sinogram else 1.6, aspect="auto" if sinogram else "equal", interpolation="nearest")
-    ax.set(title=name, xticks=[], yticks=[], xlabel="bin" if sinogram else "", ylabel="view" if sinogram else "")
+    ax.imshow(
+        image[0].cpu(), vmin=0, vmax=None if sinogram else 1.6,
+        aspect="auto" if sinogram else "equal", interpolation="nearest",
+    )
+    ax.set(
+        title=name, xticks=[], yticks=[], xlabel="bin" if sinogram else "",
+        ylabel="view" if sinogram else "",
+    )
 plots.show(
-    figure, caption=f"Top: two slices of the chest CT ({patient.kind}) and two drawings; 0 (air) to 1.6 of water. Bottom: the first slice's data without noise, and what FBP (ramp filter) makes of them. {patient.credit}.",
-    alt="Eight pictures: two slices through a chest, a chest drawn with ellipses, overlapping ellipses and bars, two sinograms, one of few rows, and two reconstructions, the one from few views full of streaks.",
+    figure,
+    caption=f"Top: two slices of the chest CT ({patient.kind}) and two drawings; 0 "
+    "(air) to 1.6 of water. Bottom: the first slice's data without noise, and what "
+    f"FBP (ramp filter) makes of them. {patient.credit}.",
+    alt="Eight pictures: two slices through a chest, a chest drawn with ellipses, "
+    "overlapping ellipses and bars, two sinograms, one of few rows, and two "
+    "reconstructions, the one from few views full of streaks.",
 )
 
 # %% [markdown]
-# Images are compared as a radiologist sees them, in windows of Hounsfield units: *wide* (-1000 to 2000), *soft tissue* (-200 to 300) and *lung* (-1000 to -200), by PSNR and SSIM.
+# Images are compared as a radiologist sees them, in windows of Hounsfield units: *wide* (-1000 to 2000), *soft tissue* (-200 to 300) and *lung* (-1000 to
+# -200), by PSNR and SSIM.
 
 # %% tags=["define"]
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim_index
+from torchmetrics.functional.image import (
+    structural_similarity_index_measure as ssim_index,
+)
 from medbook.refuse import need, need_pair, told
 
 WINDOWS = {  # centre and width in HU
@@ -231,23 +267,25 @@ def ssim(x: Tensor, truth: Tensor, window: str = "wide") -> Tensor:
 
 # %% [markdown]
 # ## Reconstruct without learning: FBP, SIRT, TV
-# *Filtered backprojection* inverts the continuous problem: filter each view with a ramp, smear it back over the image. *SIRT* repairs the residual of every ray a little, again
-# and again, and is stopped early. *Total variation* asks for the image with few edges that still fits the data, and is solved here by the method of Chambolle and Pock, whose
-# duality gap certifies how far from the optimum it is:
+# *Filtered backprojection* inverts the continuous problem: filter each view with a ramp, smear it back over the image. *SIRT* repairs the residual of every ray
+# a little, again and again, and is stopped early. *Total variation* asks for the image with few edges that still fits the data, and is solved here by the
+# method of Chambolle and Pock, whose duality gap certifies how far from the optimum it is:
 #
 # $$\min_{0\le x\le 4}\ \tfrac12\|Kx-y\|_2^2+\lambda\,\mathrm{TV}(x),\qquad \mathrm{TV}(x)=\textstyle\sum_i\sqrt{(D_hx)_i^2+(D_vx)_i^2} \qquad (2)$$
 #
 # All three come from `medbook.physics.ct` and `medbook.solvers`, where tests compare them with closed forms, SciPy, scikit-image and ASTRA.
 #
 # ## RISING: let a network finish the iterations
-# TV gives good images slowly. A network on FBP is fast, but what problem does it solve? [RISING](https://arxiv.org/abs/2201.09777) keeps the problem: run a *few* iterations of
-# the solver, then let a network jump to where the solver *would* end. The problem is (2) with a smooth TV, $\beta=10^{-3}$, backward differences and zeros beyond the border:
+# TV gives good images slowly. A network on FBP is fast, but what problem does it solve? [RISING](https://arxiv.org/abs/2201.09777) keeps the problem: run a
+# *few* iterations of the solver, then let a network jump to where the solver *would* end. The problem is (2) with a smooth TV, $\beta=10^{-3}$, backward
+# differences and zeros beyond the border:
 #
 # $$\min_{x\ge0} f(x)=\tfrac12\|Kx-y\|_2^2+\lambda\,\mathrm{TV}_\beta(x),\qquad \mathrm{TV}_\beta(x)=\textstyle\sum_i\sqrt{(D_hx)_i^2+(D_vx)_i^2+\beta^2} \qquad (3)$$
 #
-# The solver is *scaled gradient projection* (`medbook.solvers.sgp`, [Bonettini et al. 2009](https://doi.org/10.1088/0266-5611/25/1/015002)): with $\nabla f=V-U$ split into positive parts
-# it goes along $d=\max(x-\alpha\,s\odot\nabla f,0)-x$, $s=x/V$ within bounds, shortens the step until $f$ falls enough, and takes $\alpha$ from the Barzilai-Borwein rules. Tests hold it
-# against SciPy. RISING trains a network $\mathcal L_\theta$ on pairs of *iterates*, of the same noisy data: $x_{RIS}$ after 5 iterations in, $x_{IS}$ after 200 iterations out,
+# The solver is *scaled gradient projection* (`medbook.solvers.sgp`, [Bonettini et al. 2009](https://doi.org/10.1088/0266-5611/25/1/015002)): with
+# $\nabla f=V-U$ split into positive parts it goes along $d=\max(x-\alpha\,s\odot\nabla f,0)-x$, $s=x/V$ within bounds, shortens the step until $f$ falls
+# enough, and takes $\alpha$ from the Barzilai-Borwein rules. Tests hold it against SciPy. RISING trains a network $\mathcal L_\theta$ on pairs of *iterates*,
+# of the same noisy data: $x_{RIS}$ after 5 iterations in, $x_{IS}$ after 200 iterations out,
 #
 # $$\min_\theta\ \mathrm{mean}\,\big\|\mathcal L_\theta(x_{RIS})-x_{IS}\big\|_2^2 \qquad (4)$$
 #
@@ -268,7 +306,9 @@ class Residual(nn.Module):
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
-        layers = (conv(a, b), nn.BatchNorm2d(b), nn.ReLU(), conv(b, b), nn.BatchNorm2d(b))
+        layers = (
+            conv(a, b), nn.BatchNorm2d(b), nn.ReLU(), conv(b, b), nn.BatchNorm2d(b),
+        )
         self.body, self.join = nn.Sequential(*layers, nn.ReLU()), conv(a + b, b)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -283,20 +323,21 @@ class Gaining(nn.Module):
         nn.init.constant_(self.unet.head.bias, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.unet(x)  # while it learns a slope below 0: a ReLU that is all 0 stays it
+        # while it learns a slope below 0: a ReLU that is all 0 stays it
+        x = self.unet(x)
         return F.leaky_relu(x, 0.01) if self.training else F.relu(x)
 
 # %% [markdown]
 # ## PD-UNet: learn the steps of a primal-dual solver
-# A primal-dual solver corrects the image $f$ and, in turn, a variable $h$ in the space of the data. The learned primal-dual network replaces both corrections by small
-# convolutional networks, ten times. [PD-UNet](https://arxiv.org/abs/2112.13443) puts a U-Net into the image step and needs two iterations. With $\mathcal N$ the
-# z-norm of the measured sinogram ($\tilde g=\mathcal N(y)$), for $k=1,2$:
+# A primal-dual solver corrects the image $f$ and, in turn, a variable $h$ in the space of the data. The learned primal-dual network replaces both corrections
+# by small convolutional networks, ten times. [PD-UNet](https://arxiv.org/abs/2112.13443) puts a U-Net into the image step and needs two iterations. With
+# $\mathcal N$ the z-norm of the measured sinogram ($\tilde g=\mathcal N(y)$), for $k=1,2$:
 #
 # $$\begin{aligned}h_k&=h_{k-1}+w^d_k\odot D_k\big([h_{k-1},\ \overline{\mathcal N(Kf_{k-1})},\ \tilde g]\big),\\
 # f_k&=f_{k-1}+w^p_k\odot U_k\big([f_{k-1},\ \overline{\mathrm{FBP}_{Hann}(\mathcal N^{-1}h_k)}]\big)\end{aligned}\qquad (5)$$
 #
-# $h$ has 5 channels, $f$ has 4, the bar is the mean over channels, $w^d$ starts at 1 and $w^p$ at 0: an untrained network returns the FBP image. The statistics of
-# $\mathcal N$ are those of the measured data throughout. The original network starts at $f_0=0$ and has the small block in both steps.
+# $h$ has 5 channels, $f$ has 4, the bar is the mean over channels, $w^d$ starts at 1 and $w^p$ at 0: an untrained network returns the FBP image. The statistics
+# of $\mathcal N$ are those of the measured data throughout. The original network starts at $f_0=0$ and has the small block in both steps.
 
 # %% tags=["define"]
 class SmallBlock(nn.Module):
@@ -306,7 +347,9 @@ class SmallBlock(nn.Module):
         super().__init__()
         sizes = (a, width), (width, width), (width, b)
         self.convolutions = nn.ModuleList(nn.Conv2d(*size, 3) for size in sizes)
-        self.activations = nn.ModuleList((nn.PReLU(width), nn.PReLU(width), nn.Identity()))
+        self.activations = nn.ModuleList(
+            (nn.PReLU(width), nn.PReLU(width), nn.Identity())
+        )
         self.views = views  # "circular", or "replicate" for images
         for convolution in self.convolutions:
             nn.init.zeros_(convolution.bias)
@@ -323,10 +366,12 @@ def plain_block(a: int, b: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.BatchNorm2d(b))
 
 def bilinear(a: int, b: int) -> nn.Sequential:
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(a, b, 1))
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(a, b, 1)
+    )
 
 class PrimalDual(nn.Module):
-    """Eq. 5 on sinograms (B, 1, views, bins); `original` has small blocks in both steps."""
+    """Eq. 5 on sinograms (B, 1, views, bins); `original`: small blocks in each step."""
 
     def __init__(
         self, widths: tuple[int, ...], small: int, *, original: bool = False,
@@ -334,9 +379,13 @@ class PrimalDual(nn.Module):
     ) -> None:
         super().__init__()
         n, primal = (10, 5) if original else (2, 4)
-        self.primal, self.original, self.dual = primal, original, dual
+        self.primal = primal
+        self.original = original
+        self.dual = dual
         self.scanner = scanner  # gives K of the data that it gets
-        self.D = nn.ModuleList(SmallBlock(7, small, 5, "circular") for _ in range(n * dual))
+        self.D = nn.ModuleList(
+            SmallBlock(7, small, 5, "circular") for _ in range(n * dual)
+        )
         self.U = nn.ModuleList(
             SmallBlock(primal + 1, small, primal, "replicate") if original else
             UNet(primal + 1, primal, widths, plain_block, nn.AvgPool2d(2), bilinear)
@@ -344,7 +393,9 @@ class PrimalDual(nn.Module):
         )
         gain = 1.0 if original else gain
         self.wd = nn.ParameterList(torch.ones(1, 5, 1, 1) for _ in range(n * dual))
-        self.wp = nn.ParameterList(torch.full((1, primal, 1, 1), gain) for _ in range(n))
+        self.wp = nn.ParameterList(
+            torch.full((1, primal, 1, 1), gain) for _ in range(n)
+        )
 
     def forward(self, y: Tensor) -> Tensor:
         K = self.scanner(y)  # of the scan that gave y, whatever its number of views
@@ -362,8 +413,8 @@ class PrimalDual(nn.Module):
 
 # %% [markdown]
 # ## GloReDi: a teacher that sees more views
-# [GloReDi](https://arxiv.org/abs/2308.08463) works on the FBP image alone. Streaks cross the whole image, so its bottleneck should see the whole image: *fast Fourier
-# convolutions* (FFC) split the channels into a local quarter and a global three quarters, and filter the global part in Fourier space,
+# [GloReDi](https://arxiv.org/abs/2308.08463) works on the FBP image alone. Streaks cross the whole image, so its bottleneck should see the whole image: *fast
+# Fourier convolutions* (FFC) split the channels into a local quarter and a global three quarters, and filter the global part in Fourier space,
 #
 # $$y_l=C_{ll}(x_l)+C_{gl}(x_g),\qquad y_g=C_{lg}(x_l)+S(x_g),\qquad S(x)=C_1\big(a+\mathcal F^{-1}\,\mathrm{ReLU}\,C_2\,\mathcal F a\big),\ a=\mathrm{ReLU}\,C_3x \qquad (6)$$
 #
@@ -400,12 +451,16 @@ class FFC(nn.Module):
         super().__init__()
         l, g = c // 4, c - c // 4
         self.l = l
-        self.ll, self.lg, self.gl = reflect(l, l), reflect(l, g), reflect(g, l)
+        self.ll = reflect(l, l)
+        self.lg = reflect(l, g)
+        self.gl = reflect(g, l)
         self.S, self.after = Spectral(g), norm(c)
 
     def forward(self, x: Tensor) -> Tensor:
         l, g = x[:, : self.l], x[:, self.l :]
-        return self.after(torch.cat([self.ll(l) + self.gl(g), self.lg(l) + self.S(g)], 1))
+        return self.after(
+            torch.cat([self.ll(l) + self.gl(g), self.lg(l) + self.S(g)], 1)
+        )
 
 class Plain(nn.Sequential):
     """The control: an ordinary convolution in the place of an FFC."""
@@ -443,9 +498,10 @@ class Decoder(nn.Module):
         return 2 * torch.sigmoid(self.body(z))
 
 # %% [markdown]
-# During training a *teacher* encoder $E_t$ gets an FBP of twice as many views, of the same slice and with the same target, and the student's latent image $z_s=E_s(x_s)$ is
-# pulled towards the teacher's $z_t$ in two ways. *Directional distillation* compares the directions of the two vectors at each place (over the first half of the channels, as
-# in the authors' code), *band-pass contrastive distillation* compares the middle frequencies of the whole latent image, by discrete cosine transform, with those of other images:
+# During training a *teacher* encoder $E_t$ gets an FBP of twice as many views, of the same slice and with the same target, and the student's latent image
+# $z_s=E_s(x_s)$ is pulled towards the teacher's $z_t$ in two ways. *Directional distillation* compares the directions of the two vectors at each place (over
+# the first half of the channels, as in the authors' code), *band-pass contrastive distillation* compares the middle frequencies of the whole latent image, by
+# discrete cosine transform, with those of other images:
 #
 # $$L_{dir}=\mathrm{mean}_{b,i,j}\big(1-\cos(z_s,z_t)\big),\qquad L_{bpc}=-\mathrm{mean}_a\,\mathrm{mean}_{p\in P(a)}\log\frac{e^{v_a\cdot v_p/\tau}}{\sum_{q\ne a}e^{v_a\cdot v_q/\tau}} \qquad (7)$$
 #
@@ -472,15 +528,20 @@ def band(z: Tensor, low: float = 0.1, high: float = 0.6) -> Tensor:
 
 def contrastive(v: Tensor, label: Tensor, tau: float = 0.07) -> Tensor:
     """L_bpc of eq. 7 for unit vectors (N, n); equal labels attract each other."""
-    need(len(v) > 1 and label.shape == v.shape[:1], f"{told(v)} with labels {told(label)}")
+    need(
+        len(v) > 1 and label.shape == v.shape[:1],
+        f"{told(v)} with labels {told(label)}",
+    )
     alone = torch.eye(len(v), dtype=torch.bool, device=v.device)
     logits = (v @ v.T / tau).masked_fill(alone, -math.inf)
     positive = (label[:, None] == label) & ~alone
     chance = logits - logits.logsumexp(1, keepdim=True)
-    return -(chance.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)).mean()
+    return -(
+        chance.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)
+    ).mean()
 
 class GloReDi(nn.Module):
-    """Student and, in training, teacher: FBP images (B, 1 or 2, H, W), few views first."""
+    """Student and, in training, teacher: images (B, 1 or 2, H, W), few views first."""
 
     def __init__(
         self, w: int, blocks: tuple[int, int], *, layer, distil: float = 0.0,
@@ -488,7 +549,9 @@ class GloReDi(nn.Module):
     ) -> None:
         super().__init__()
         self.E_s, self.D = encoder(w, layer, blocks[0]), Decoder(w, layer, blocks[1])
-        self.distil, self.contrast, self.length = distil, contrast, queue
+        self.distil = distil
+        self.contrast = contrast
+        self.length = queue
         self.queue: list[Tensor] = []
         self.E_t = self.D_t = None
         if distil or contrast:  # deep copies: tied, the teacher would be the student
@@ -500,16 +563,24 @@ class GloReDi(nn.Module):
         image = self.D(z_s)
         if not self.training or self.E_t is None:
             return image
-        self.D_t.load_state_dict(self.D.state_dict())  # a copy; passes gradients on to E_t
+        # a copy; passes gradients on to E_t
+        self.D_t.load_state_dict(self.D.state_dict())
         z_t = self.E_t(x[:, 1:])
         taught, z_t = self.D_t(z_t), z_t.detach()
-        return image, taught, self.distil * directional(z_s, z_t) + self._contrast(z_s, z_t)
+        return (
+            image,
+            taught,
+            self.distil * directional(z_s, z_t) + self._contrast(z_s, z_t),
+        )
 
     def _contrast(self, z_s: Tensor, z_t: Tensor) -> Tensor | float:
         """lambda_2 L_bpc; 0 until the queue is full."""
         if not self.contrast:
             return 0.0
-        v_s, v_t, old, b = band(z_s), band(z_t), self.queue[-self.length :], len(z_s)
+        v_s = band(z_s)
+        v_t = band(z_t)
+        old = self.queue[-self.length :]
+        b = len(z_s)
         self.queue = [*old, *v_s.detach()]
         if len(old) < self.length:
             return 0.0
@@ -522,26 +593,30 @@ def gloredi_loss(output, truth: Tensor) -> Tensor:
     """SmoothL1 of student and, in training, of its teacher; plus distillation."""
     if isinstance(output, Tensor):
         return F.smooth_l1_loss(output, truth)
-    image, taught, distillation = output
-    return F.smooth_l1_loss(image, truth) + F.smooth_l1_loss(taught, truth) + distillation
+    image, taught = output[:2]
+    distillation = output[2]
+    return (
+        F.smooth_l1_loss(image, truth) + F.smooth_l1_loss(taught, truth) + distillation
+    )
 
 # %% [markdown]
 # ## The experiment
-# All networks see the same drawings in the same order, in the same number of steps of the same size; each keeps the loss of its paper. The learning rate is chosen from three for each
-# design (marked + below), by the worse of two short runs, and what the methods without learning need (filter, iterations, $\lambda$) from three to five, all on drawings that are used for nothing else. Seeds differ in
-# initial weights, order, and in which 80 % of the drawings are seen. Networks that start from FBP get the Hann filter.
+# All networks see the same drawings in the same order, in the same number of steps of the same size; each keeps the loss of its paper. The learning rate is
+# chosen from three for each design (marked + below), by the worse of two short runs, and what the methods without learning need (filter, iterations, $\lambda$)
+# from three to five, all on drawings that are used for nothing else. Seeds differ in initial weights, order, and in which 80 % of the drawings are seen.
+# Networks that start from FBP get the Hann filter.
 #
 # - **U-Net on FBP**+ is RISING's network from FBP to the truth: the usual way to let a network help.
 # - **RISING**+; with 1, 10, 25 iterations; with the truth as target; from FBP instead of iterates.
 # - **primal-dual**+, the original of ten iterations; **PD-UNet**+; without its dual step ($h=\tilde g$); with image gains $w^p$ that start at 1.
-# - **plain convolutions**+, GloReDi's network with convolutions for FFC and no teacher; **FFC**+, also without; **GloReDi**; without its contrastive term; with a teacher of all 192 views.
-#   The negative control is a teacher of the *same* views: it knows nothing that the student does not.
+# - **plain convolutions**+, GloReDi's network with convolutions for FFC and no teacher; **FFC**+, also without; **GloReDi**; without its contrastive term; with
+#   a teacher of all 192 views. The negative control is a teacher of the *same* views: it knows nothing that the student does not.
 
 # %% tags=["define"]
 EARLY = (1, 5, 10, 25)
 
 class Study(NamedTuple):
-    """Some slices, measured: what a network may get or aim at, each (B, 1 or 2, H, W)."""
+    """Slices, measured: what a network may get or aim at, each (B, 1 or 2, H, W)."""
 
     truth: Tensor
     y: Tensor  # data of the fewest views
@@ -575,13 +650,15 @@ def noise_of(measurement: Measurement) -> list[Tensor]:
 def prepare(measurement: Measurement) -> Study:
     """Measure slices and run the solver."""
     noisy = noise_of(measurement)
-    y, lam, last = noisy[0], measurement.lam, measurement.iterations
+    y = noisy[0]
+    lam = measurement.lam
+    last = measurement.iterations
     fbp = [operator(scan).fbp(scan, "hann") for scan in noisy]
-    limit, iterates, _ = sgp(operator(y), y, lam, iterations=last, keep=EARLY)
-    early = {f"sgp_{k}": x for k, x in iterates.items()}
+    found = sgp(operator(y), y, lam, iterations=last, keep=EARLY)
+    early = {f"sgp_{k}": x for k, x in found.kept.items()}
     seen = (torch.cat([fbp[0], x], 1) for x in fbp)
     pairs = dict(zip(TEACHERS, seen, strict=False))  # of as many scans as there are
-    return Study(measurement.truth, y, fbp[0], limit, **early, **pairs)
+    return Study(measurement.truth, y, fbp[0], found.x, **early, **pairs)
 
 @dataclass(frozen=True)
 class Sizes:
@@ -675,7 +752,9 @@ def job_of(
     given, target = getattr(study, arm.given), getattr(study, arm.target)
     return Job(arm, seed, lr, given, target, needed, sizes)
 
-def make_network(build: Callable[[Sizes], nn.Module], sizes: Sizes, seed: int) -> nn.Module:
+def make_network(
+    build: Callable[[Sizes], nn.Module], sizes: Sizes, seed: int
+) -> nn.Module:
     """A new network, its weights drawn from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -692,10 +771,12 @@ def trial(job: Job) -> Outcome:
         steps=sizes.steps, lr=job.lr, batch_size=sizes.batch, schedule="onecycle",
         weight_decay=0.0, clip=1.0,
     )
-    return Outcome(log, {name: reconstruct(network, x) for name, x in job.tests.items()})
+    return Outcome(
+        log, {name: reconstruct(network, x) for name, x in job.tests.items()}
+    )
 
 class Try(NamedTuple):
-    """A short training to judge its rate by: its test is `asked`, which should be goal."""
+    """A short training to judge its rate by: its test `asked` should be the goal."""
 
     job: Job
     goal: Tensor
@@ -786,8 +867,8 @@ for arm, values in GRID.items():
     print(f"{arm}: {listed}; chosen: {chosen[arm]}")
 
 # %% [markdown]
-# Now every set is measured at the training dose; the patient and the test drawings also at a tenth and a fortieth of it, the patient with 48 views, and all of them once more *with* the
-# inverse crime, where $K$ makes the data from the very pixels that we want back.
+# Now every set is measured at the training dose; the patient and the test drawings also at a tenth and a fortieth of it, the patient with 48 views, and all of
+# them once more *with* the inverse crime, where $K$ makes the data from the very pixels that we want back.
 
 # %%
 lam = chosen["SGP limit"]
@@ -797,7 +878,8 @@ phantom = run.phantom(
 )
 reference = {"patient": truth, "phantom": phantom.targets}
 sources = {
-    "patient": Drawn(inside, (clean[VIEWS],)), "phantom": Drawn(unseen.images, unseen.data)
+    "patient": Drawn(inside, (clean[VIEWS],)),
+    "phantom": Drawn(unseen.images, unseen.data),
 }
 HALVES = range(2)  # of the drawings to train on, solved side by side
 
@@ -818,7 +900,9 @@ jobs = [
     for ((x, ys), dose), seed in zip(scans.values(), noise_seeds, strict=True)
 ]
 asked_job = measurement._replace(lam=lam)
-studies = dict(zip([*scans, "asked"], run.map(prepare, [*jobs, asked_job]), strict=True))
+studies = dict(
+    zip([*scans, "asked"], run.map(prepare, [*jobs, asked_job]), strict=True)
+)
 asked = studies.pop("asked")
 
 def joined(halves: list[Study]) -> Study:
@@ -827,7 +911,8 @@ def joined(halves: list[Study]) -> Study:
     return Study(*(None if both[0] is None else torch.cat(both) for both in fields))
 
 drawings = {
-    how: joined([studies.pop(f"{how} {k}") for k in HALVES]) for how in ("train", "crime")
+    how: joined([studies.pop(f"{how} {k}") for k in HALVES])
+    for how in ("train", "crime")
 }
 tests = studies  # what remains
 
@@ -922,7 +1007,7 @@ def distance(arm: str, name: str) -> np.ndarray:
 def gap(arm: str, name: str = "patient") -> np.ndarray:
     """(f - f(limit)) / f(limit), eq. 3: (seeds, slices)."""
     y = tests[name].y
-    def f(x: Tensor) -> np.ndarray:  # noqa: E306
+    def f(x: Tensor) -> np.ndarray:
         return smooth_tv_objective(operator(y), x.to(y.device), y, lam).cpu().numpy()
     best = f(tests[name].limit)
     return np.stack([f(x) / best - 1 for x in images[arm, name]])
@@ -930,7 +1015,10 @@ def gap(arm: str, name: str = "patient") -> np.ndarray:
 def residual(arm: str, name: str) -> list[float]:
     """|Kx - y| / |y|, mean over slices: (seeds,)."""
     y = tests[name].y
-    return [(norm_of(K.A(x.to(y.device)) - y) / norm_of(y)).mean() for x in images[arm, name]]
+    return [
+        (norm_of(K.A(x.to(y.device)) - y) / norm_of(y)).mean()
+        for x in images[arm, name]
+    ]
 
 for arm, name in images:
     run.record(f"psnr/{name}/{arm}", scores(arm, name).mean(1), unit="dB", on="test")
@@ -945,8 +1033,9 @@ for arm, name in images:
 
 # %% [markdown]
 # ## What the paper claims, what we measure
-# A patient's slices are not independent patients: the intervals for the patient are over seeds alone and say nothing of other people. For drawings they are also over slices. The abstracts
-# give few numbers (PD-UNet: SSIM 0.932 against 0.919); margins are 0.1 dB or 0.005 of SSIM, below which nobody would see a difference, where the paper states no size.
+# A patient's slices are not independent patients: the intervals for the patient are over seeds alone and say nothing of other people. For drawings they are
+# also over slices. The abstracts give few numbers (PD-UNet: SSIM 0.932 against 0.919); margins are 0.1 dB or 0.005 of SSIM, below which nobody would see a
+# difference, where the paper states no size.
 
 # %%
 def both(ours: np.ndarray, baseline: np.ndarray) -> dict:
@@ -955,7 +1044,7 @@ def both(ours: np.ndarray, baseline: np.ndarray) -> dict:
     return {"ours": ours[:n], "baseline": baseline[:n]}
 
 def compare(ours: str, baseline: str, name: str = "patient", measure=psnr) -> dict:
-    """What a claim takes: means over the patient's slices, or each drawing as a unit."""
+    """What a claim takes: means over the patient's slices, or a unit per drawing."""
     found = both(scores(ours, name, measure), scores(baseline, name, measure))
     if name == "phantom":
         return {**found, "units": np.arange(N_TEST)}
@@ -977,7 +1066,7 @@ def early_loss(arm: str) -> np.ndarray:
     return np.array([np.mean(log.losses[:20]) for log in logs[arm]])
 
 def nearer(name: str) -> np.ndarray:
-    """Distance to the limit of RISING's input over that of its image: (seeds, slices)."""
+    """Distance to the limit: of RISING's input over its image's, (seeds, slices)."""
     limit, start = tests[name].limit, tests[name].sgp_5
     before = np.tile(norm_of(start - limit), (len(SEEDS), 1)) / norm_of(limit)
     return before / distance("RISING", name)
@@ -1003,7 +1092,9 @@ run.claim("primal-dual-unet-1", **compare("PD-UNet", "primal-dual", "phantom", s
 run.claim("primal-dual-unet-2", **compare("PD-UNet", "primal-dual", "patient", ssim))
 run.claim("primal-dual-unet-3", **compare("PD-UNet", "U-Net on FBP"))
 run.claim("primal-dual-unet-4", **compare("PD-UNet", "PD-UNet, no dual step"))
-run.claim("primal-dual-unet-6", **both(early_loss("PD-UNet"), early_loss("PD-UNet, gain 1")))
+run.claim(
+    "primal-dual-unet-6", **both(early_loss("PD-UNet"), early_loss("PD-UNet, gain 1"))
+)
 y, fbp = tests["patient"].y, tests["patient"].fbp.cpu().numpy()
 untrained = reconstruct(make_network(primal_dual, SIZES, SEEDS[0]).to(run.device), y)
 run.claim("primal-dual-unet-7", ours=untrained.numpy(), baseline=fbp)
@@ -1016,17 +1107,22 @@ reach = {}
 for layer in (FFC, Plain):
     noise = torch.randn(1, 64, 16, 16, generator=torch.Generator().manual_seed(0))
     x = noise.requires_grad_()
-    layer(64).eval()(x)[0, :, 8, 8].sum().backward()  # eval: batch norm would mix all places
+    # eval: batch norm would mix all places
+    layer(64).eval()(x)[0, :, 8, 8].sum().backward()
     reach[layer] = float((x.grad.abs().amax((0, 1)) > 0).float().mean())
 run.claim("gloredi-5", ours=np.array([reach[FFC]]), baseline=np.ones(1))
 by_ffc, by_one = 100 * reach[FFC], 100 * reach[Plain]
-print(f"one output pixel sees {by_ffc:.0f} % of the input through FFC, {by_one:.1f} % through a convolution")
+print(
+    f"one output pixel sees {by_ffc:.0f} % of the input through FFC, {by_one:.1f} % "
+    "through a convolution"
+)
 run.claim("gloredi-6", **compare("GloReDi", "PD-UNet"))
 run.claim("gloredi-7", **both(gained("GloReDi"), gained("PD-UNet")))
 run.claim("gloredi-8", **compare("GloReDi, same-view teacher", "FFC"))
 
 # %% [markdown]
-# Two claims are about time. All ways are timed in turn on the same eight slices, five times, on one thread of the processor (or on the GPU), with networks that are not trained.
+# Two claims are about time. All ways are timed in turn on the same eight slices, five times, on one thread of the processor (or on the GPU), with networks that
+# are not trained.
 
 # %%
 from medbook.timing import race
@@ -1048,7 +1144,9 @@ eight = tests["phantom"].y[:8]
 calls = {name: partial(image_by, way, eight) for name, way in WAYS.items()}
 (took,) = run.map(race, [calls])
 run.claim("rising-9", **both(took["SGP, to its limit"] / took["RISING"], np.ones(5)))
-run.claim("primal-dual-unet-5", **both(took["primal-dual"] / took["PD-UNet"], np.ones(5)))
+run.claim(
+    "primal-dual-unet-5", **both(took["primal-dual"] / took["PD-UNet"], np.ones(5))
+)
 run.claims_table()
 
 # %% tags=["hide-input"]
@@ -1068,24 +1166,32 @@ for arm in ("FBP", "SIRT", "TV", "SGP limit", *ARMS):
     rows.append([arm, *cells[:2], *windows, *cells[2:], misfit, ms])
 Table(
     [
-        "arm", "PSNR, patient", "SSIM, patient", "soft tissue", "lung", "PSNR, drawings",
-        "SSIM, drawings", "residual (%)", "ms a slice",
+        "arm", "PSNR, patient", "SSIM, patient", "soft tissue", "lung",
+        "PSNR, drawings", "SSIM, drawings", "residual (%)", "ms a slice",
     ],
     rows,
-    "Means over seeds and slices; PSNR in dB, of the wide window where no other is named. "
-    f"Patient: {len(truth)} slices ({patient.kind}); drawings: {N_TEST}. "
-    "Residual: |Kx - y| / |y| on the patient. Times: this machine, one thread, in batches of 8.",
+    "Means over seeds and slices; PSNR in dB, of the wide window where no other is "
+    f"named. Patient: {len(truth)} slices ({patient.kind}); drawings: {N_TEST}. "
+    "Residual: |Kx - y| / |y| on the patient. Times: this machine, one thread, in "
+    "batches of 8.",
 )
 
 # %% [markdown]
-# The noise itself is worth about 0.6 % of residual. An image that fits the data *better* than that has fitted noise; one that fits worse contradicts the measurement. FBP images, and networks
-# that only see FBP images, are not bound to the data.
+# The noise itself is worth about 0.6 % of residual. An image that fits the data *better* than that has fitted noise; one that fits worse contradicts the
+# measurement. FBP images, and networks that only see FBP images, are not bound to the data.
 
 # %% tags=["hide-input"]
 COLUMNS = ("FBP", "TV", "U-Net on FBP", "RISING", "primal-dual", "PD-UNet", "GloReDi")
 def byte(x: Tensor) -> np.ndarray:
     """Values 0 to 1 as grey images."""
-    return (255 * x.clamp(0, 1)).round().expand(-1, 3, -1, -1).cpu().numpy().astype(np.uint8)
+    return (
+        (255 * x.clamp(0, 1))
+        .round()
+        .expand(-1, 3, -1, -1)
+        .cpu()
+        .numpy()
+        .astype(np.uint8)
+    )
 
 at, goal = slice(middle, middle + 1), reference["patient"].cpu()
 found = [images[arm, "patient"][0][at] for arm in COLUMNS]
@@ -1094,11 +1200,15 @@ errors = [0 * goal[at], *(0.5 + (x - goal[at]) / 0.4 for x in found)]
 plots.show(
     plots.image_grid(
         [np.concatenate([byte(x) for x in row]) for row in (shown_images, errors)],
-        titles=["truth", *COLUMNS], labels=["image", "error"],
+        titles=["truth", *COLUMNS],
+        labels=["image", "error"],
     ),
-    caption=f"One slice of the patient ({patient.kind}) from {VIEWS} views, first seed. Errors from -200 (black) to 200 HU (white). PSNR: "
-    + ", ".join(f"{arm} {scores(arm)[0, middle]:.1f} dB" for arm in COLUMNS) + ".",
-    alt="A chest slice reconstructed in seven ways, and below each the map of its errors; FBP is full of streaks, the others err at edges, ribs and vessels.",
+    caption=f"One slice of the patient ({patient.kind}) from {VIEWS} views, first "
+    "seed. Errors from -200 (black) to 200 HU (white). PSNR: "
+    + ", ".join(f"{arm} {scores(arm)[0, middle]:.1f} dB" for arm in COLUMNS)
+    + ".",
+    alt="A chest slice reconstructed in seven ways, and below each the map of its "
+    "errors; FBP is full of streaks, the others err at edges, ribs and vessels.",
 )
 
 # %% tags=["hide-input"]
@@ -1106,11 +1216,21 @@ ORDER = ("FBP", "SIRT", "TV", "SGP limit", *ARMS)
 figure, axes = plt.subplots(1, 2, figsize=(10, 6.5), layout="constrained", sharey=True)
 for ax, name in zip(axes, reference, strict=True):
     plots.intervals(ax, ORDER, [scores(arm, name).mean(1) for arm in ORDER])
-    ax.set(xlabel="PSNR (dB)", title={"patient": f"patient ({patient.kind})", "phantom": "drawings"}[name])
+    ax.set(
+        xlabel="PSNR (dB)",
+        title={"patient": f"patient ({patient.kind})", "phantom": "drawings"}[name],
+    )
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plots.show(
-    figure, caption=f"PSNR of all arms from {VIEWS} views. On drawings of constant grey levels, total variation knows the answer; the patient is not drawn.",
-    alt="Two dot plots of PSNR by arm, patient and drawings. Means: " + "; ".join(f"{arm} {scores(arm).mean():.1f} and {scores(arm, 'phantom').mean():.1f} dB" for arm in ORDER) + ".",
+    figure,
+    caption=f"PSNR of all arms from {VIEWS} views. On drawings of constant grey "
+    "levels, total variation knows the answer; the patient is not drawn.",
+    alt="Two dot plots of PSNR by arm, patient and drawings. Means: "
+    + "; ".join(
+        f"{arm} {scores(arm).mean():.1f} and {scores(arm, 'phantom').mean():.1f} dB"
+        for arm in ORDER
+    )
+    + ".",
 )
 
 # %% tags=["hide-input"]
@@ -1122,11 +1242,19 @@ for name in reference:
     iterates = [getattr(test, f"sgp_{k}") for k in EARLY]
     left = [(norm_of(x - test.limit) / norm_of(test.limit)).mean() for x in iterates]
     axes[0].plot(EARLY, left, "s:", label=f"{name}, iterate")
-axes[0].set(xlabel="iterations before the network", ylabel="distance to the limit", xscale="log", yscale="log")
+axes[0].set(
+    xlabel="iterations before the network", ylabel="distance to the limit",
+    xscale="log", yscale="log",
+)
 DOSES = {"1": "patient", "1/10": "patient, dose / 10", "1/40": "patient, dose / 40"}
 ROBUST = ("TV", "U-Net on FBP", "RISING", "PD-UNet", "GloReDi")
 for arm in ROBUST:
-    axes[1].plot(list(DOSES), [scores(arm, name).mean() for name in DOSES.values()], "o-", label=arm)
+    axes[1].plot(
+        list(DOSES),
+        [scores(arm, name).mean() for name in DOSES.values()],
+        "o-",
+        label=arm,
+    )
 axes[1].set(xlabel="dose", ylabel="PSNR (dB)")
 crimes: dict[str, dict[str, float]] = {}
 for arm in (*METHODS, *CRIME):
@@ -1134,33 +1262,54 @@ for arm in (*METHODS, *CRIME):
     for name in reference:
         by_crime = scores(arm, f"{name}, crime").mean(1)
         plus = by_crime - scores(arm, name).mean(1)[: len(by_crime)]
-        crimes[arm][name] = run.record(f"crime/{name}/{arm}", plus, unit="dB", on="test").mean
+        crimes[arm][name] = run.record(
+            f"crime/{name}/{arm}", plus, unit="dB", on="test"
+        ).mean
 for offset, name in zip((-0.18, 0.18), reference, strict=True):
-    axes[2].barh(np.arange(len(crimes)) + offset, [found[name] for found in crimes.values()], 0.34, label=name)
-axes[2].set(xlabel="gain by the crime (dB)", yticks=range(len(crimes)), yticklabels=crimes)
+    axes[2].barh(
+        np.arange(len(crimes)) + offset, [found[name] for found in crimes.values()],
+        0.34, label=name,
+    )
+axes[2].set(
+    xlabel="gain by the crime (dB)", yticks=range(len(crimes)), yticklabels=crimes
+)
 axes[2].invert_yaxis()
 for ax in axes:
     ax.legend(fontsize=8)
 plots.show(
-    figure, caption=f"Left: how far the network's image is from the solver's limit, and how far its input was. Middle: lower dose than in training, patient ({patient.kind}). Right: what the inverse crime adds to PSNR, networks trained and tested with it.",
-    alt="Three charts. Distance to the limit: " + ", ".join(f"{k} iterations {distance(arm, 'patient').mean():.3f}" for k, arm in SWEEP.items())
-    + ". PSNR at a fortieth of the dose: " + ", ".join(f"{arm} {scores(arm, DOSES['1/40']).mean():.1f}" for arm in ROBUST)
-    + ". Gain by the inverse crime on the patient: " + ", ".join(f"{arm} {found['patient']:.1f} dB" for arm, found in crimes.items()) + ".",
+    figure,
+    caption="Left: how far the network's image is from the solver's limit, and how "
+    "far its input was. Middle: lower dose than in training, patient "
+    f"({patient.kind}). Right: what the inverse crime adds to PSNR, networks trained "
+    "and tested with it.",
+    alt="Three charts. Distance to the limit: "
+    + ", ".join(
+        f"{k} iterations {distance(arm, 'patient').mean():.3f}"
+        for k, arm in SWEEP.items()
+    )
+    + ". PSNR at a fortieth of the dose: "
+    + ", ".join(f"{arm} {scores(arm, DOSES['1/40']).mean():.1f}" for arm in ROBUST)
+    + ". Gain by the inverse crime on the patient: "
+    + ", ".join(f"{arm} {found['patient']:.1f} dB" for arm, found in crimes.items())
+    + ".",
 )
 
 # %% [markdown]
 # ### What was found
-# - **At the dose of training no network reaches total variation**, on drawings nor on the patient, after 360 steps. The ones that use the data (primal-dual, PD-UNet) come nearest. At a fortieth of the dose
-#   the order turns round: TV, with the $\lambda$ of the training dose, keeps the noise, and all networks shown are better.
-# - **RISING** does move iterates towards the limit, but less than twice as near, not three times, and after 25 iterations it adds nothing. At the dose of training it is no better than the same U-Net on FBP,
-#   at a fortieth it loses less. That the limit and not the truth is its target costs little.
+# - **At the dose of training no network reaches total variation**, on drawings nor on the patient, after 360 steps. The ones that use the data (primal-dual,
+#   PD-UNet) come nearest. At a fortieth of the dose the order turns round: TV, with the $\lambda$ of the training dose, keeps the noise, and all networks shown
+#   are better.
+# - **RISING** does move iterates towards the limit, but less than twice as near, not three times, and after 25 iterations it adds nothing. At the dose of
+#   training it is no better than the same U-Net on FBP, at a fortieth it loses less. That the limit and not the truth is its target costs little.
 # - **PD-UNet** is better than a U-Net on FBP and faster than the original primal-dual network, but not better than it. Gains that start at 0 help.
-# - **GloReDi**: Fourier convolutions were *worse* than plain ones of the same layout, and no teacher changed anything that could be measured. So the control passes (a teacher of the same views adds nothing), but it
-#   does not show that distillation works: the real teacher added nothing either. The authors train 150 epochs of 40,000 slices; ours is 4.5 epochs of 640 drawings.
-# - **The inverse crime** flatters TV and the solver's limit most, SIRT less, and FBP and networks hardly: those that fit the data best gain most when the data are made to be fitted.
+# - **GloReDi**: Fourier convolutions were *worse* than plain ones of the same layout, and no teacher changed anything that could be measured. So the control
+#   passes (a teacher of the same views adds nothing), but it does not show that distillation works: the real teacher added nothing either. The authors train
+#   150 epochs of 40,000 slices; ours is 4.5 epochs of 640 drawings.
+# - **The inverse crime** flatters TV and the solver's limit most, SIRT less, and FBP and networks hardly: those that fit the data best gain most when the data
+#   are made to be fitted.
 #
-# What was tried before: in a first laptop run, without shortened gradients, the original primal-dual network diverged. Gradients are now shortened for all arms, and a learning rate counts as good as the worse
-# of two short runs. The claims are those that were written down before.
+# What was tried before: in a first laptop run, without shortened gradients, the original primal-dual network diverged. Gradients are now shortened for all
+# arms, and a learning rate counts as good as the worse of two short runs. The claims are those that were written down before.
 
 # %% [markdown]
 # ## Paper and here
@@ -1179,12 +1328,14 @@ plots.show(
 # | GloReDi: loss clipping, last epochs without distillation | in the code | left out |
 # | training | 50 to 151 epochs of thousands of slices of many patients | scaled: 360 steps of 8 drawings at profile laptop, gradients no longer than 1, 4,000 of 16 at gpu |
 #
-# The papers' texts were not read beyond the abstracts; mechanism and numbers come from their code. The claims say which arm is better than which *other* arm at the same budget; that can be
-# tested small. How good the best of them can be, cannot: with 360 steps no network is trained out, least of all GloReDi, which has no skip from its input to its output.
+# The papers' texts were not read beyond the abstracts; mechanism and numbers come from their code. The claims say which arm is better than which *other* arm at
+# the same budget; that can be tested small. How good the best of them can be, cannot: with 360 steps no network is trained out, least of all GloReDi, which has
+# no skip from its input to its output.
 
 # %% [markdown]
 # ## Play with it
-# One slice of the patient, three doses, and the number of views. **Question:** with $d$ times the dose for each view and a $d$-th of the views, is the image of FBP the same? And that of TV?
+# One slice of the patient, three doses, and the number of views. **Question:** with $d$ times the dose for each view and a $d$-th of the views, is the image of
+# FBP the same? And that of TV?
 
 # %% tags=["hide-input"]
 from medbook.explore import explore
@@ -1197,7 +1348,8 @@ for views, y in zip(VIEW_NUMBERS, run.map(exposed, exposures), strict=True):
         generator = torch.Generator(y.device).manual_seed(0)
         noisy[views, dose] = photon_noise(y, dose, generator)
 by_view = [
-    Solving(METHODS["TV"], y, chosen["TV"] * views / VIEWS) for (views, _), y in noisy.items()
+    Solving(METHODS["TV"], y, chosen["TV"] * views / VIEWS)
+    for (views, _), y in noisy.items()
 ]
 solved_by_tv = dict(zip(noisy, run.map(solved, by_view), strict=True))
 
@@ -1205,81 +1357,131 @@ def draw(views: int):
     figure, axes = plt.subplots(2, 3, figsize=(6, 4.3), layout="constrained")
     for column, dose in zip(axes.T, DOSES_SHOWN, strict=True):
         y = noisy[views, dose]
-        found = {"FBP": operator(y).fbp(y, chosen["FBP"]), "TV": solved_by_tv[views, dose]}
+        found = {
+            "FBP": operator(y).fbp(y, chosen["FBP"]),
+            "TV": solved_by_tv[views, dose],
+        }
         for ax, (name, x) in zip(column, found.items(), strict=True):
             quality = float(psnr(x.cpu(), goal[at]).mean())
-            ax.imshow(shown(x, "wide")[0, 0].cpu(), vmin=0, vmax=1, interpolation="nearest")
+            ax.imshow(
+                shown(x, "wide")[0, 0].cpu(), vmin=0, vmax=1, interpolation="nearest"
+            )
             ax.set_title(f"{name}, {dose:.0f} photons: {quality:.1f} dB", fontsize=8)
             ax.set(xticks=[], yticks=[])
     return figure
 
 explore(
-    draw, VIEW_NUMBERS, label="views", start=2,
-    caption=f"FBP (top) and TV (bottom) of one slice ({patient.kind}) at three doses a view; $\\lambda$ was chosen at {VIEWS} views and grows with their number.",
-    alt=lambda views: f"Six chest slices from {views} views: FBP above, TV below, from left to right 2500, 10000 and 100000 photons a bin.",
+    draw,
+    VIEW_NUMBERS,
+    label="views",
+    start=2,
+    caption=f"FBP (top) and TV (bottom) of one slice ({patient.kind}) at three doses a "
+    f"view; $\\lambda$ was chosen at {VIEWS} views and grows with their number.",
+    alt=lambda views: (
+        f"Six chest slices from {views} views: FBP above, TV below, from left to "
+        "right 2500, 10000 and 100000 photons a bin."
+    ),
 )
 
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1: a nodule that nobody measured
-# Take a round nodule of 30 mm in the middle of the lung and remove from it what 24 views can see (by least squares, CGLS). Add the rest to a slice. How much does the image change, and how much do the
-# data, compared with the noise?
+# Take a round nodule of 30 mm in the middle of the lung and remove from it what 24 views can see (by least squares, CGLS). Add the rest to a slice. How much
+# does the image change, and how much do the data, compared with the noise?
 
 # %% tags=["solution"]
 from medbook.phantom import Ellipsoids
 from medbook.solvers import cgls
 
 slice_ = inside[at]
-nodule = Ellipsoids.from_angle(*(torch.tensor(v)[None, None] for v in ([-80.0, 0.0], [15.0, 15.0])), torch.zeros(1, 1), torch.ones(1, 1)).image(SIZE, FIELD / SIZE).to(slice_)
+nodule = (
+    Ellipsoids.from_angle(
+        *(torch.tensor(v)[None, None] for v in ([-80.0, 0.0], [15.0, 15.0])),
+        torch.zeros(1, 1),
+        torch.ones(1, 1),
+    )
+    .image(SIZE, FIELD / SIZE)
+    .to(slice_)
+)
 hidden = nodule - cgls(K, K.A(nodule), 100).x
-noise = photon_noise(K.A(slice_), DOSE, torch.Generator(slice_.device).manual_seed(0)) - K.A(slice_)
-share, seen = float(hidden.norm() / nodule.norm()), float(K.A(hidden).norm() / noise.norm())
-print(f"{100 * share:.0f} % of the nodule (in norm) changes the data by {seen:.3f} of the noise")
+noise = photon_noise(
+    K.A(slice_), DOSE, torch.Generator(slice_.device).manual_seed(0)
+) - K.A(slice_)
+share = float(hidden.norm() / nodule.norm())
+seen = float(K.A(hidden).norm() / noise.norm())
+print(
+    f"{100 * share:.0f} % of the nodule (in norm) changes the data by {seen:.3f} of "
+    "the noise"
+)
 assert share > 0.1 and seen < 0.5
 
 # %% [markdown]
 # ### Exercise 2: a wrong adjoint
-# Give SIRT an $A^\top$ that reads the detector from the wrong side. Does the residual still fall? And what does the dot test $\langle Ax,y\rangle=\langle x,A^\top y\rangle$ say, with $x$ the left half of a slice and
-# $y=Ax$?
+# Give SIRT an $A^\top$ that reads the detector from the wrong side. Does the residual still fall? And what does the dot test
+# $\langle Ax,y\rangle=\langle x,A^\top y\rangle$ say, with $x$ the left half of a slice and $y=Ax$?
 
 # %% tags=["solution"]
 from types import SimpleNamespace
 
 wrong = SimpleNamespace(A=K.A, AT=lambda y: K.AT(y.flip(-1)))
 y = tests["patient"].y[at]
-right_end, wrong_end = (sirt(k, y, 20).residuals[-1].item() / y.norm().item() for k in (K, wrong))
-left = slice_ * (torch.arange(SIZE, device=slice_.device) < SIZE // 2)  # not symmetric: a symmetric image hides the flip
-both_sides = [float((K.A(left) * K.A(left)).sum() / (left * k.AT(K.A(left))).sum()) for k in (K, wrong)]
-print(f"residual after 20 iterations: {100 * right_end:.1f} % and {100 * wrong_end:.1f} %; the sides of the dot test have the ratio {both_sides[0]:.6f} and {both_sides[1]:.6f}")
-assert wrong_end > 2 * right_end and abs(both_sides[0] - 1) < 1e-4 and abs(both_sides[1] - 1) > 0.1
+right_end, wrong_end = (
+    sirt(k, y, 20).residuals[-1].item() / y.norm().item() for k in (K, wrong)
+)
+# not symmetric: a symmetric image hides the flip
+left = slice_ * (torch.arange(SIZE, device=slice_.device) < SIZE // 2)
+both_sides = [
+    float((K.A(left) * K.A(left)).sum() / (left * k.AT(K.A(left))).sum())
+    for k in (K, wrong)
+]
+print(
+    f"residual after 20 iterations: {100 * right_end:.1f} % and {100 * wrong_end:.1f} "
+    f"%; the sides of the dot test have the ratio {both_sides[0]:.6f} and "
+    f"{both_sides[1]:.6f}"
+)
+assert (
+    wrong_end > 2 * right_end
+    and abs(both_sides[0] - 1) < 1e-4
+    and abs(both_sides[1] - 1) > 0.1
+)
 
 # %% [markdown]
 # ### Exercise 3: when more iterations are worse
-# Run the solver of (3) with $\lambda=0$ at a fortieth of the dose and follow the objective and the PSNR. Where should one stop? What would RISING learn from these limits?
+# Run the solver of (3) with $\lambda=0$ at a fortieth of the dose and follow the objective and the PSNR. Where should one stop? What would RISING learn from
+# these limits?
 
 # %% tags=["solution"]
 y = tests["phantom, dose / 40"].y[:4]
 asked_at = (2, 5, 10, 25, 50, 100, 200)
 path = sgp(K, y, 0.0, iterations=200, keep=asked_at)
-course = {k: float(psnr(x, tests["phantom"].truth[:4]).mean()) for k, x in path.kept.items()}
+course = {
+    k: float(psnr(x, tests["phantom"].truth[:4]).mean()) for k, x in path.kept.items()
+}
 print("PSNR: " + ", ".join(f"{k}: {q:.1f} dB" for k, q in course.items()))
-assert (path.objective[1:] <= path.objective[:-1]).all() and max(course.values()) > course[200] + 0.5
+assert (path.objective[1:] <= path.objective[:-1]).all() and max(
+    course.values()
+) > course[200] + 0.5
 
 # %% [markdown]
 # ## Where this breaks
-# - **One patient.** All verdicts on the patient are about 34 slices of one man's chest; neighbours are nearly the same picture. No interval here covers other patients, scanners or diseases.
-# - **Drawings are not patients.** The networks never saw texture, fissures or a table. Compare their rank on drawings and on the patient in the figure: that gap is the price.
+# - **One patient.** All verdicts on the patient are about 34 slices of one man's chest; neighbours are nearly the same picture. No interval here covers other
+#   patients, scanners or diseases.
+# - **Drawings are not patients.** The networks never saw texture, fissures or a table. Compare their rank on drawings and on the patient in the figure: that
+#   gap is the price.
 # - **The scanner is simple.** One energy, no scatter, no motion, no bed, a known geometry. Beam hardening alone would change the data by more than the noise.
-# - **64 pixels.** A pixel is 5.6 mm wide: no fine vessel, no small nodule is in the truth, and 24 views for 64 pixels are not 24 views for 512. The views that are needed grow with the pixels.
+# - **64 pixels.** A pixel is 5.6 mm wide: no fine vessel, no small nodule is in the truth, and 24 views for 64 pixels are not 24 views for 512. The views that
+#   are needed grow with the pixels.
 # - **SGP's $\lambda$ and TV's $\lambda$** are chosen for drawings; at a fortieth of the dose both would be chosen larger.
 #
-# The negative control is gloredi-8, a teacher that sees what the student sees: if it taught, the gain would come from more training, not from more views. It taught nothing, and nor did the real one. Two common
-# misconceptions: *"A sharp image is a measured image."* Exercise 1 builds a change that no detector saw; a network decides such parts from its training set. *"The network was trained with the operator, so it is
-# consistent with the data."* Look at the residuals. Not to be concluded: that any of these is fit for diagnosis at a fortieth of the dose, or that the order of the arms holds after long training.
+# The negative control is gloredi-8, a teacher that sees what the student sees: if it taught, the gain would come from more training, not from more views. It
+# taught nothing, and nor did the real one. Two common misconceptions: *"A sharp image is a measured image."* Exercise 1 builds a change that no detector saw; a
+# network decides such parts from its training set. *"The network was trained with the operator, so it is consistent with the data."* Look at the residuals. Not
+# to be concluded: that any of these is fit for diagnosis at a fortieth of the dose, or that the order of the arms holds after long training.
 
 # %% [markdown]
 # ## Go further
-# - The authors' code: [PD-UNet](https://github.com/phernst/pd-unet), [GloReDi](https://github.com/longzilicart/GloReDi). What this chapter needs of CT is in `medbook.physics.ct`; how fast it is: the page on speed.
+# - The authors' code: [PD-UNet](https://github.com/phernst/pd-unet), [GloReDi](https://github.com/longzilicart/GloReDi). What this chapter needs of CT is in
+#   `medbook.physics.ct`; how fast it is: the page on speed.
 # - Replicate: `medbook run sparse_view_ct --profile laptop --seed 1 --out replications`.
 # - Train PD-UNet on random numbers of views and test it on all of them. Or give GloReDi a skip from its input to its output: what is left of claim gloredi-6?
 

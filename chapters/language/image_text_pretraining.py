@@ -16,13 +16,16 @@
 # %% [markdown]
 # # Image-text pretraining
 #
-# A hospital archive holds a million chest X-rays, and hardly one of them has a label. But every one has a report: a radiologist looked at it and wrote down what she saw. Can a network learn to see from those sentences, without anybody naming a class?
-# This chapter builds two published answers. ConVIRT pulls each image towards a sentence of its own report and away from the sentences of others. UniMed-CLIP turns the labels that *do* exist into sentences, so that one model learns X-rays, CT, MR,
-# ultrasound and fundus photographs together. We measure what each ingredient is worth, and where a picture of the training loss would fool us.
+# A hospital archive holds a million chest X-rays, and hardly one of them has a label. But every one has a report: a radiologist looked at it and wrote down
+# what she saw. Can a network learn to see from those sentences, without anybody naming a class? This chapter builds two published answers. ConVIRT pulls each
+# image towards a sentence of its own report and away from the sentences of others. UniMed-CLIP turns the labels that *do* exist into sentences, so that one
+# model learns X-rays, CT, MR, ultrasound and fundus photographs together. We measure what each ingredient is worth, and where a picture of the training loss
+# would fool us.
 
 # %% [markdown]
 # ## What you will learn
-# - how a contrastive loss between images and sentences works, in both directions, and how to test a pretrained encoder: linear probe, fine-tuning, retrieval both ways, and classification by prompts;
+# - how a contrastive loss between images and sentences works, in both directions, and how to test a pretrained encoder: linear probe, fine-tuning, retrieval
+#   both ways, and classification by prompts;
 # - which baselines it has to beat: an untrained encoder, training on the labels alone, contrast between images alone, other losses on the same text;
 # - how captions can be made from labels, and why one fixed wording is not enough;
 # - three traps: a text tower that never learns, two patients with the same sentence, and mirrored images with the words "left" and "right".
@@ -38,15 +41,17 @@ run = medbook.start("image_text_pretraining", profile=profile, seed=seed)
 
 # %% [markdown]
 # ## The problem
-# We have pairs $(x_v, x_u)$ of an image and its report. We want an **image encoder** $f_v$, a function that turns an image into a vector $h_v=f_v(x_v)$ in which findings are easy to read off: so easy that a handful of labelled images is enough to train
-# a linear classifier on $h_v$. The labels themselves are not used to find $f_v$.
+# We have pairs $(x_v, x_u)$ of an image and its report. We want an **image encoder** $f_v$, a function that turns an image into a vector $h_v=f_v(x_v)$ in
+# which findings are easy to read off: so easy that a handful of labelled images is enough to train a linear classifier on $h_v$. The labels themselves are not
+# used to find $f_v$.
 #
 # The reports hold more than labels do (side, zone, size, doubt), but in words, in many wordings, with much that is said of what is *not* there.
 
 # %% [markdown]
 # ## Look at the data
-# No open archive of reports is small enough for this book, so the patients of this part are **phantoms**: X-rays computed from shapes, with findings that we put there, and reports whose every sentence is true ([how they are made](../phantoms.md)). A
-# verdict on them is one on phantoms. The findings are six, each with a chance of three in ten, from a nodule of one pixel to a heart of twice its size.
+# No open archive of reports is small enough for this book, so the patients of this part are **phantoms**: X-rays computed from shapes, with findings that we
+# put there, and reports whose every sentence is true ([how they are made](../phantoms.md)). A verdict on them is one on phantoms. The findings are six, each
+# with a chance of three in ten, from a nodule of one pixel to a heart of twice its size.
 
 # %% tags=["define"]
 from typing import NamedTuple
@@ -55,12 +60,14 @@ import torch
 from torch import Tensor
 from medbook.phantom import thorax
 
-FINDINGS = ("nodule", "mass", "consolidation", "effusion", "pneumothorax", "cardiomegaly")
+FINDINGS = (
+    "nodule", "mass", "consolidation", "effusion", "pneumothorax", "cardiomegaly",
+)
 GROUPS = (*FINDINGS, "no finding")
 SIZE = 64  # pixels
 
 class Patients(NamedTuple):
-    """Patients to draw; `only` is one of GROUPS, or None: findings occur independently."""
+    """Patients to draw; `only`: one of GROUPS; None: findings occur independently."""
 
     seed: int
     n: int
@@ -87,28 +94,36 @@ def examined(job: Patients) -> Examined:
     labels = torch.stack([found.has(kind) for kind in FINDINGS], 1).long()
     one = (found.present.sum(1) == 1) & (labels[:, FINDINGS.index("cardiomegaly")] == 0)
     sides = (found.side * found.present).sum(1) * one
-    said = [[sentence.text for sentence in report] for report in people.reports(generator)]
+    said = [
+        [sentence.text for sentence in report] for report in people.reports(generator)
+    ]
     return Examined(shown.mul(255).round().byte(), labels, sides, said)
 
 def patients(run, n: int, first: int, batch: int, only: str | None = None) -> Examined:
-    """n patients of a run; each batch has a seed of its own, numbers from `first` on."""
+    """n patients of a run; each batch has a seed of its own, counted from `first`."""
     sizes = [min(batch, n - k) for k in range(0, n, batch)]
     seeds = run.seeds(first + len(sizes))[first:]
     jobs = [Patients(s, m, run.device, only) for s, m in zip(seeds, sizes, strict=True)]
-    images, labels, sides, reports = zip(*run.map(examined, jobs), strict=True)
-    tensors = (torch.cat(parts) for parts in (images, labels, sides))
-    return Examined(*tensors, [report for some in reports for report in some])
+    batches = run.map(examined, jobs)
+    return Examined(
+        torch.cat([some.images for some in batches]),
+        torch.cat([some.labels for some in batches]),
+        torch.cat([some.sides for some in batches]),
+        [report for some in batches for report in some.reports],
+    )
 
 # %% [markdown]
-# We need patients with reports to learn from, others with labels (as a second hospital would have), some to choose settings with, and for each seed a test set of its own, so that the differences between seeds include the chance of the test set. For
-# retrieval each seed gets a further set in the layout of the paper's "8 x 200": images that show one finding alone, or none.
+# We need patients with reports to learn from, others with labels (as a second hospital would have), some to choose settings with, and for each seed a test set
+# of its own, so that the differences between seeds include the chance of the test set. For retrieval each seed gets a further set in the layout of the paper's
+# "8 x 200": images that show one finding alone, or none.
 
 # %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=3)]
 N_PAIRS = run.scale(smoke=40, laptop=5000, gpu=10000)
 N_LABELLED = run.scale(smoke=40, laptop=3000, gpu=5000)
-N_VAL, N_TEST = run.scale(smoke=20, laptop=500, gpu=1000), run.scale(smoke=24, laptop=500, gpu=1000)
+N_VAL = run.scale(smoke=20, laptop=500, gpu=1000)
+N_TEST = run.scale(smoke=24, laptop=500, gpu=1000)
 EACH = run.scale(smoke=2, laptop=50, gpu=50)  # images a group in the retrieval set
 BATCH = run.scale(smoke=20, laptop=20, gpu=250)  # patients a job
 
@@ -128,35 +143,50 @@ from medbook.data import Split
 
 plots.style()
 xrays = run.labelled_phantom(
-    "thorax_reports", *(Split(x.images, x.labels) for x in (labelled, choosing, testing)),
-    classes=FINDINGS, unit="phantom patient",
+    "thorax_reports",
+    *(Split(x.images, x.labels) for x in (labelled, choosing, testing)),
+    classes=FINDINGS,
+    unit="phantom patient",
 )
-kinds = torch.arange(len(GROUPS), device=run.device).repeat_interleave(EACH * len(SEEDS))
+kinds = torch.arange(len(GROUPS), device=run.device).repeat_interleave(
+    EACH * len(SEEDS)
+)
 nobody = Split(images[:0], kinds[:0])
 alone = Split(torch.cat([group.images for group in groups]), kinds)
 single = run.labelled_phantom(
     "thorax_groups", nobody, nobody, alone, classes=GROUPS, unit="phantom patient"
 )
 plots.show(
-    plots.image_grid([torch.stack([g.images[i] for g in groups]).cpu() for i in range(2)], titles=list(GROUPS)),
-    caption=f"Two phantom patients with each finding alone, and two healthy ones, {SIZE} pixels (phantoms, not pictures of anybody). At this size a nodule covers one to five pixels.",
-    alt="A grid of two rows of small phantom chest X-rays, one column a finding: nodule, mass, consolidation, effusion, pneumothorax, enlarged heart, and no finding. The differences are subtle.",
+    plots.image_grid(
+        [torch.stack([g.images[i] for g in groups]).cpu() for i in range(2)],
+        titles=list(GROUPS),
+    ),
+    caption="Two phantom patients with each finding alone, and two healthy ones, "
+    f"{SIZE} pixels (phantoms, not pictures of anybody). At this size a nodule covers "
+    "one to five pixels.",
+    alt="A grid of two rows of small phantom chest X-rays, one column a finding: "
+    "nodule, mass, consolidation, effusion, pneumothorax, enlarged heart, and no "
+    "finding. The differences are subtle.",
 )
 print("A report:", " ".join(reports[0]))
 
 # %% tags=["nbval-check-output"]
-print(tuple(images.shape[1:]), images.dtype, len(FINDINGS), "findings,", len(GROUPS), "groups; every patient has a report:", all(len(r) > 0 for r in reports))
+print(
+    tuple(images.shape[1:]), images.dtype, len(FINDINGS), "findings,", len(GROUPS),
+    "groups; every patient has a report:", all(len(r) > 0 for r in reports),
+)
 
 # %% [markdown]
 # ## ConVIRT: an image and a sentence of its report
 #
 # ### Words become numbers
-# A sentence is cut into words, and each gets a number; words that no training report holds become *unknown*. A transformer of two layers turns a sentence into a vector, the largest value of each feature over its words. Both are plain tools and stand in
-# `medbook.text`.
+# A sentence is cut into words, and each gets a number; words that no training report holds become *unknown*. A transformer of two layers turns a sentence into
+# a vector, the largest value of each feature over its words. Both are plain tools and stand in `medbook.text`.
 
 # %% [markdown]
 # ### Two encoders
-# A small ResNet from MONAI makes $h_v$ of an image, and the transformer makes $h_u$ of a sentence. Two small networks $g_v, g_u$ with one hidden layer, $W_2\,\mathrm{ReLU}(W_1 h)$, project both into a common space, $v=g_v(h_v)$ and $u=g_u(h_u)$.
+# A small ResNet from MONAI makes $h_v$ of an image, and the transformer makes $h_u$ of a sentence. Two small networks $g_v, g_u$ with one hidden layer,
+# $W_2\,\mathrm{ReLU}(W_1 h)$, project both into a common space, $v=g_v(h_v)$ and $u=g_u(h_u)$.
 
 # %% tags=["define"]
 from monai.networks.nets import ResNet
@@ -168,7 +198,7 @@ from medbook.text import LENGTH, LONG, PAD, START, TextTower, Words, one_of, rea
 WIDTH, JOINT = 128, 64  # features of an encoder, of the common space
 
 def image_encoder(channels: int = 1, small: bool = False) -> nn.Module:
-    """ResNet of four blocks: (B, channels, H, W) to h_v (B, WIDTH); small: 32 pixels."""
+    """ResNet of four blocks, (B, channels, H, W) to h_v (B, WIDTH); small: 32 px."""
     return ResNet(
         "basic", [1, 1, 1, 1], [24, 48, 96, WIDTH], spatial_dims=2,
         n_input_channels=channels, conv1_t_size=5, conv1_t_stride=2, no_max_pool=small,
@@ -194,13 +224,15 @@ class Pair(nn.Module):
 
 # %% [markdown]
 # ### The loss
-# In a batch of $N$ pairs each image has one right sentence and $N-1$ wrong ones. With the cosine $\langle v,u\rangle$ and a temperature $\tau$, the two directions are
+# In a batch of $N$ pairs each image has one right sentence and $N-1$ wrong ones. With the cosine $\langle v,u\rangle$ and a temperature $\tau$, the two
+# directions are
 #
 # $$\ell_i^{v\to u}=-\log\frac{e^{\langle v_i,u_i\rangle/\tau}}{\sum_k e^{\langle v_i,u_k\rangle/\tau}},\qquad
 # \ell_i^{u\to v}=-\log\frac{e^{\langle u_i,v_i\rangle/\tau}}{\sum_k e^{\langle u_i,v_k\rangle/\tau}},\qquad
 # L=\frac1N\sum_i\lambda\,\ell_i^{v\to u}+(1-\lambda)\,\ell_i^{u\to v}. \qquad (1)$$
 #
-# [Zhang et al. 2022](https://arxiv.org/abs/2010.00747) use $\tau=0.1$ and $\lambda=0.75$, and draw **one sentence** of the report, evenly, at each visit. Both directions are the same matrix, read by rows and by columns.
+# [Zhang et al. 2022](https://arxiv.org/abs/2010.00747) use $\tau=0.1$ and $\lambda=0.75$, and draw **one sentence** of the report, evenly, at each visit. Both
+# directions are the same matrix, read by rows and by columns.
 
 # %% tags=["define"]
 def info_nce(v: Tensor, u: Tensor, tau: float = 0.1, lam: float = 0.75,
@@ -210,11 +242,20 @@ def info_nce(v: Tensor, u: Tensor, tau: float = 0.1, lam: float = 0.75,
     >>> info_nce(torch.ones(8, 3), torch.ones(8, 3)).exp().round().item()
     8.0
     """
-    fits = v.shape == u.shape and v.ndim == 2 and len(v) > 1 and tau > 0 and 0 <= lam <= 1
-    need(fits, f"pairs {told(v)}, {told(u)}, tau {tau}, lam {lam}: give (N > 1, d) twice, "
-               "tau > 0 and lam in [0, 1]: one pair has no wrong partner")
-    need(equal is None or not equal.all(), f"all {len(v)} sentences are equal: no contrast")
-    cosine = F.normalize(v, dim=1) @ F.normalize(u, dim=1).T / tau  # (images, sentences)
+    fits = (
+        v.shape == u.shape and v.ndim == 2 and len(v) > 1 and tau > 0 and 0 <= lam <= 1
+    )
+    need(
+        fits,
+        f"pairs {told(v)}, {told(u)}, tau {tau}, lam {lam}: give (N > 1, d) twice, "
+        "tau > 0 and lam in [0, 1]: one pair has no wrong partner",
+    )
+    need(
+        equal is None or not equal.all(),
+        f"all {len(v)} sentences are equal: no contrast",
+    )
+    # (images, sentences)
+    cosine = F.normalize(v, dim=1) @ F.normalize(u, dim=1).T / tau
     right = torch.arange(len(v), device=v.device)
     if equal is not None:
         other = equal & (right[:, None] != right)
@@ -228,16 +269,20 @@ def same(sentences: Tensor) -> Tensor:
 
 # %% [markdown]
 # ### The same text, other questions
-# Is it the contrast that helps, or the text? Three rivals use the same encoder, images and steps. *SimCLR* contrasts two views of an image with those of other images and sees no text. *Matching* asks of a pair whether it belongs together, yes or no.
-# *Captioning* writes the sentence, word by word, from $h_v$.
+# Is it the contrast that helps, or the text? Three rivals use the same encoder, images and steps. *SimCLR* contrasts two views of an image with those of other
+# images and sees no text. *Matching* asks of a pair whether it belongs together, yes or no. *Captioning* writes the sentence, word by word, from $h_v$.
 
 # %% tags=["define"]
 def simclr(z: Tensor, tau: float = 0.1) -> Tensor:
-    """Contrast of two views, z (2 N, d), view by view. Source: Chen et al. 2020, eq. 1."""
-    need(len(z) > 3 and len(z) % 2 == 0, f"views are {told(z)}: two of 2 images or more")
+    """Contrast of two views, z (2 N, d), view by view. Chen et al. 2020, eq. 1."""
+    need(
+        len(z) > 3 and len(z) % 2 == 0, f"views are {told(z)}: two of 2 images or more"
+    )
     z = F.normalize(z, dim=1)
     cosine = (z @ z.T / tau).fill_diagonal_(-torch.inf)
-    return F.cross_entropy(cosine, torch.arange(len(z), device=z.device).roll(len(z) // 2))
+    return F.cross_entropy(
+        cosine, torch.arange(len(z), device=z.device).roll(len(z) // 2)
+    )
 
 class Matcher(nn.Module):
     """Does a sentence belong to an image? A logit from both projections."""
@@ -270,22 +315,28 @@ class Writer(nn.Module):
 
     def loss(self, h: Tensor, sentences: Tensor) -> Tensor:
         """Cross entropy of each next word, given those before it."""
-        before = torch.cat([torch.full_like(sentences[:, :1], START), sentences[:, :-1]], 1)
+        before = torch.cat(
+            [torch.full_like(sentences[:, :1], START), sentences[:, :-1]], 1
+        )
         x = self.words(before) + self.places[: before.shape[1]]
-        causal = nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device)
+        causal = nn.Transformer.generate_square_subsequent_mask(
+            x.shape[1], device=x.device
+        )
         states = self.decoder(x, self.from_image(h)[:, None], tgt_mask=causal)
         logits = states @ self.words.weight.T
         return F.cross_entropy(logits.transpose(1, 2), sentences, ignore_index=PAD)
 
 # %% [markdown]
 # ### Views
-# Each visit changes the image: a crop of 60 to 100 % of its area, a turn by up to 20 degrees, a shift, brightness, contrast, a little blur, and in half of the visits a mirror image. All arms get such views. Mirroring puts the patient's left lung on the
-# right while the report still says "left"; the original does it all the same, and we test both.
+# Each visit changes the image: a crop of 60 to 100 % of its area, a turn by up to 20 degrees, a shift, brightness, contrast, a little blur, and in half of the
+# visits a mirror image. All arms get such views. Mirroring puts the patient's left lung on the right while the report still says "left"; the original does it
+# all the same, and we test both.
 
 # %% [markdown]
 # ### Words before pictures
-# The paper starts from a text encoder that has read much (ClinicalBERT), keeps its embeddings and lower half fixed, and trains the rest. Ours reads the training reports first: one word in seven is hidden, and has to be guessed from the others. That is
-# little reading, so all of it goes on learning; *lower half fixed* is an arm of its own.
+# The paper starts from a text encoder that has read much (ClinicalBERT), keeps its embeddings and lower half fixed, and trains the rest. Ours reads the
+# training reports first: one word in seven is hidden, and has to be guessed from the others. That is little reading, so all of it goes on learning; *lower half
+# fixed* is an arm of its own.
 
 # %% tags=["define"]
 from medbook.training import TrainingLog, fit, predict
@@ -311,7 +362,9 @@ def has_read(job: Reading) -> Reader:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         tower = TextTower(job.vocabulary, WIDTH).to(job.sentences.device)
-    log = read(tower, job.sentences, steps=job.steps, seed=job.seed, batch_size=job.batch)
+    log = read(
+        tower, job.sentences, steps=job.steps, seed=job.seed, batch_size=job.batch
+    )
     return Reader(on_cpu(tower), log)
 
 def on_cpu(network: nn.Module) -> dict[str, Tensor]:
@@ -320,8 +373,8 @@ def on_cpu(network: nn.Module) -> dict[str, Tensor]:
 
 # %% [markdown]
 # ### One pretraining
-# A recipe says what differs between the arms; all else is shared. In `text="none"` the whole text tower *and its projection* stay as they are, which is what a widely copied re-implementation does by mistake: it computes them inside a block without
-# gradients.
+# A recipe says what differs between the arms; all else is shared. In `text="none"` the whole text tower *and its projection* stay as they are, which is what a
+# widely copied re-implementation does by mistake: it computes them inside a block without gradients.
 
 # %% tags=["define"]
 from collections.abc import Callable
@@ -401,7 +454,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Images and their sentences, a text tower that has read, and what to do with them."""
+    """Images, their sentences, a text tower that has read, and what to do with them."""
 
     images: Tensor
     ways: Tensor
@@ -428,7 +481,9 @@ def two_views(view: Callable, x: Tensor, generator: torch.Generator) -> Tensor:
 
 def pretrain(job: Pretraining) -> Pretrained:
     """One pair of encoders."""
-    recipe, ways, seed = job.recipe, job.ways, job.seed
+    recipe = job.recipe
+    ways = job.ways
+    seed = job.seed
     pair = new_pair(job.vocabulary, job.tower, seed)
     freeze(pair, recipe.text)
     if recipe.head is not None:
@@ -468,16 +523,21 @@ def reading(texts: Texts, seed: int, sizes: Sizes) -> Reading:
     return Reading(texts.sentences, len(texts.words), sizes.reading, sizes.batch, seed)
 
 def pretraining(
-    images: Tensor, texts: Texts, reader: Reader, recipe: Recipe, seed: int, sizes: Sizes
+    images: Tensor, texts: Texts, reader: Reader, recipe: Recipe, seed: int,
+    sizes: Sizes,
 ) -> Pretraining:
     """The job of a recipe, for `run.map(pretrain, ...)`."""
     ways = texts.whole if recipe.whole else texts.ways
-    return Pretraining(images, ways, len(texts.words), reader.weights, recipe, seed, sizes)
+    return Pretraining(
+        images, ways, len(texts.words), reader.weights, recipe, seed, sizes
+    )
 
 # %% [markdown]
 # ### What an encoder is worth
-# **Linear probe.** The encoder is fixed; a logistic regression on its standardised features, one for each finding, is trained with 1, 10 or 100 % of the labels, its strength of regularisation chosen on other labelled patients. The score is the area
-# under the ROC curve (AUC), averaged over the findings. **Fine-tuning.** The encoder is a start, and everything is trained on the labels. From random weights this is plain supervised training, the rival that needs no pretraining at all.
+# **Linear probe.** The encoder is fixed; a logistic regression on its standardised features, one for each finding, is trained with 1, 10 or 100 % of the
+# labels, its strength of regularisation chosen on other labelled patients. The score is the area under the ROC curve (AUC), averaged over the findings.
+# **Fine-tuning.** The encoder is a start, and everything is trained on the labels. From random weights this is plain supervised training, the rival that needs
+# no pretraining at all.
 
 # %% tags=["define"]
 import math
@@ -494,7 +554,9 @@ def some_rows(n: int, share: float, seed: int) -> Tensor:
 # %% tags=["define"]
 SHARES = {"1 %": 0.01, "10 %": 0.1, "100 %": 1.0}
 
-def probes(pool: Features, val: Features, test: Features, seed: int, draws: dict[str, int]):
+def probes(
+    pool: Features, val: Features, test: Features, seed: int, draws: dict[str, int]
+):
     """AUC on val and test by share of labels, mean over some draws of the labels."""
     found = {}
     for share, many in draws.items():
@@ -506,7 +568,7 @@ def probes(pool: Features, val: Features, test: Features, seed: int, draws: dict
 TUNING = {"1 %": 60, "10 %": 200, "100 %": 600}  # steps
 
 class Tuning(NamedTuple):
-    """A start for supervised training (None: random weights), data, and steps by share."""
+    """A start for supervised training (None: random), data, and steps by share."""
 
     start: dict[str, Tensor] | None
     pool: Split
@@ -534,8 +596,8 @@ def fine_tuned(job: Tuning) -> Tuned:
             network[0].load_state_dict(job.start)
         some = job.pool.subset(some_rows(len(job.pool), part, job.seed))
         found.logs[share] = fit(
-            network, some.images, some.labels.float(), steps=job.steps[share], lr=job.lr,
-            seed=job.seed, batch_size=64, augment=random_view(0.25),
+            network, some.images, some.labels.float(), steps=job.steps[share],
+            lr=job.lr, seed=job.seed, batch_size=64, augment=random_view(0.25),
             loss=F.binary_cross_entropy_with_logits,
         )
         found.auc[share] = tuple(
@@ -544,31 +606,45 @@ def fine_tuned(job: Tuning) -> Tuned:
     return found
 
 # %% [markdown]
-# **Retrieval.** Thirty-five sentences, five a group, in words that no report of the phantoms uses in this order, stand for what a doctor might type. *Text to image*: how many of the ten images closest to a sentence show its finding (P@10; one in seven
-# by chance)? *Image to text*: how many of the five closest sentences to an image speak of what it shows? *Image to image*: how many of the ten images closest to an image, by the cosine of $h_v$, belong to its group? **Prompts.** A finding is scored by
-# how much closer the image is to sentences that affirm it than to one that denies it: no classifier is trained.
+# **Retrieval.** Thirty-five sentences, five a group, in words that no report of the phantoms uses in this order, stand for what a doctor might type. *Text to
+# image*: how many of the ten images closest to a sentence show its finding (P@10; one in seven by chance)? *Image to text*: how many of the five closest
+# sentences to an image speak of what it shows? *Image to image*: how many of the ten images closest to an image, by the cosine of $h_v$, belong to its group?
+# **Prompts.** A finding is scored by how much closer the image is to sentences that affirm it than to one that denies it: no classifier is trained.
 
 # %% tags=["define", "hide-input"]
 QUERIES = {
-    "nodule": ("Solitary pulmonary nodule.", "Round nodule seen in the lung.",
-               "Lung nodule of a few mm.", "A nodule is present.", "Coin lesion, nodule."),
-    "mass": ("Large lung mass.", "A rounded mass in the lung.", "Mass, several cm across.",
-             "Solid pulmonary mass.", "The lung contains a mass."),
-    "consolidation": ("Airspace consolidation of the lung.",
-                      "Patchy opacification is present.",
-                      "The lung shows hazy opacity.", "Consolidation is seen in one zone.",
-                      "Dense airspace opacity, consolidation."),
-    "effusion": ("Fluid in the pleural space.", "Pleural effusion is present.",
-                 "Effusion with blunting of the angle.", "Fluid layers at the lung base.",
-                 "The costophrenic angle is lost to pleural fluid."),
-    "pneumothorax": ("Collapsed lung with pneumothorax.", "Pneumothorax is seen.",
-                     "Air between lung and chest wall.", "A pleural line: pneumothorax.",
-                     "The lung is partly collapsed by pleural air."),
-    "cardiomegaly": ("Enlarged heart.", "The cardiac silhouette is enlarged.",
-                     "Cardiomegaly is present.", "Raised cardiothoracic ratio.",
-                     "The heart is increased in size."),
-    "no finding": ("Normal chest.", "The lungs are clear.", "The heart is of normal size.",
-                   "There is no abnormality.", "Clear lungs, normal heart size."),
+    "nodule": (
+        "Solitary pulmonary nodule.", "Round nodule seen in the lung.",
+        "Lung nodule of a few mm.", "A nodule is present.", "Coin lesion, nodule.",
+    ),
+    "mass": (
+        "Large lung mass.", "A rounded mass in the lung.", "Mass, several cm across.",
+        "Solid pulmonary mass.", "The lung contains a mass.",
+    ),
+    "consolidation": (
+        "Airspace consolidation of the lung.", "Patchy opacification is present.",
+        "The lung shows hazy opacity.", "Consolidation is seen in one zone.",
+        "Dense airspace opacity, consolidation.",
+    ),
+    "effusion": (
+        "Fluid in the pleural space.", "Pleural effusion is present.",
+        "Effusion with blunting of the angle.", "Fluid layers at the lung base.",
+        "The costophrenic angle is lost to pleural fluid.",
+    ),
+    "pneumothorax": (
+        "Collapsed lung with pneumothorax.", "Pneumothorax is seen.",
+        "Air between lung and chest wall.", "A pleural line: pneumothorax.",
+        "The lung is partly collapsed by pleural air.",
+    ),
+    "cardiomegaly": (
+        "Enlarged heart.", "The cardiac silhouette is enlarged.",
+        "Cardiomegaly is present.", "Raised cardiothoracic ratio.",
+        "The heart is increased in size.",
+    ),
+    "no finding": (
+        "Normal chest.", "The lungs are clear.", "The heart is of normal size.",
+        "There is no abnormality.", "Clear lungs, normal heart size.",
+    ),
 }
 DENIED = {
     "nodule": "The lungs show no nodule.", "mass": "A mass is not seen.",
@@ -587,13 +663,15 @@ def embedded(pair: Pair, sentences) -> Tensor:
     return F.normalize(pair.u(tokens).float(), dim=1).cpu()
 
 def prompted(pair: Pair, words: Words, v: Tensor) -> Tensor:
-    """Score of each finding for images v (n, JOINT): affirmed against denied, (n, 6)."""
+    """Score of findings for images v (n, JOINT), affirmed against denied: (n, 6)."""
     yes = [embedded(pair, words(QUERIES[kind])).mean(0) for kind in FINDINGS]
     no = embedded(pair, words([DENIED[kind] for kind in FINDINGS]))
     return F.normalize(v.float(), dim=1) @ (F.normalize(torch.stack(yes), dim=1) - no).T
 
-def side_named(pair: Pair, words: Words, v: Tensor, sides: Tensor, kinds: Tensor) -> float:
-    """How often "right" or "left" fits better, over images with one finding on one side."""
+def side_named(
+    pair: Pair, words: Words, v: Tensor, sides: Tensor, kinds: Tensor
+) -> float:
+    """How often "right" or "left" fits better, given one finding on one side."""
     v, right = F.normalize(v.float(), dim=1), []
     for number, kind in ((GROUPS.index(kind), kind) for kind in SIDED):
         said = [f"There is a {side} {kind}." for side in ("right", "left")]
@@ -606,7 +684,7 @@ def side_named(pair: Pair, words: Words, v: Tensor, sides: Tensor, kinds: Tensor
 # %% tags=["define"]
 @dataclass(frozen=True)
 class Test:
-    """Encoders to test, and patients: the pool has labels, the groups one finding each."""
+    """Encoders to test, and patients: the pool with labels, groups with one finding."""
 
     pair: Pretrained
     words: Words
@@ -633,8 +711,10 @@ class Scores:
     real: tuple[float, float] = (math.nan, math.nan)  # PneumoniaMNIST
 
 def tested(job: Test) -> Scores:
-    """Probes of an encoder, and retrieval and prompts where sentences can be compared."""
-    pair, words, groups = new_pair(len(job.words), None, job.seed), job.words, job.groups
+    """Probes of an encoder; retrieval and prompts where sentences can be compared."""
+    pair = new_pair(len(job.words), None, job.seed)
+    words = job.words
+    groups = job.groups
     pair.load_state_dict(job.pair.weights)
     pair = arrange(pair, groups.images).eval()
 
@@ -644,9 +724,10 @@ def tested(job: Test) -> Scores:
     def in_common_space(seen: Features) -> Tensor:
         return predict(pair.g_v, seen.h.to(groups.images.device))
 
-    pool, val, test, of_groups = map(features, (job.pool, job.val, job.test, groups))
+    val, test = features(job.val), features(job.test)
+    of_groups = features(groups)
     found = {
-        "linear": probes(pool, val, test, job.seed, job.draws),
+        "linear": probes(features(job.pool), val, test, job.seed, job.draws),
         "image_to_image": nearest_others(of_groups.h, of_groups.y),
     }
     if job.far is not None:
@@ -666,16 +747,18 @@ def tested(job: Test) -> Scores:
 
 # %% [markdown]
 # ## UniMed-CLIP: labels become captions
-# Reports come with chest X-rays. For most other images there are labels only, though many of them. [Khattak et al. 2024](https://arxiv.org/abs/2412.10372) turn each label into **several captions** (a language model writes them from label, modality and
-# organ), put them together with real captions, and train one model on all modalities. At each visit one caption is drawn. Ours are ten templates, filled with what is known of a class; five more, in other words, are kept for the test.
+# Reports come with chest X-rays. For most other images there are labels only, though many of them. [Khattak et al. 2024](https://arxiv.org/abs/2412.10372) turn
+# each label into **several captions** (a language model writes them from label, modality and organ), put them together with real captions, and train one model
+# on all modalities. At each visit one caption is drawn. Ours are ten templates, filled with what is known of a class; five more, in other words, are kept for
+# the test.
 
 # %% tags=["define", "hide-input"]
 CAPTIONS = (
     "{modality} of the {organ} showing {finding}.", "{organ} {modality}: {finding}.",
-    "This {modality} shows {finding} in the {organ}.", "Findings on {modality}: {finding}.",
-    "{finding} on a {modality} of the {organ}.",
-    "{modality} with {hint}, meaning {finding}.",
-    "{hint}: {finding}, {organ}.", "The {organ} imaged by {modality}; there is {hint}.",
+    "This {modality} shows {finding} in the {organ}.",
+    "Findings on {modality}: {finding}.", "{finding} on a {modality} of the {organ}.",
+    "{modality} with {hint}, meaning {finding}.", "{hint}: {finding}, {organ}.",
+    "The {organ} imaged by {modality}; there is {hint}.",
     "Medical image, {modality}, {organ}, {finding}.", "{modality} demonstrates {hint}.",
 )
 UNSEEN = (
@@ -684,13 +767,19 @@ UNSEEN = (
     "{hint} in this view of the {organ}.", "{finding}, as seen with {modality}.",
     "An example of {finding} with {hint}.",
 )
-CT, MRI, ECHO = "computed tomography", "magnetic resonance imaging", "ultrasound"
+CT = "computed tomography"
+MRI = "magnetic resonance imaging"
+ECHO = "ultrasound"
 XRAY, FUNDUS = "x-ray", "fundus photography"
 MODALITIES = (XRAY, CT, MRI, ECHO, FUNDUS)
-KNOWN = {  # of each class in the order of its labels: modality, organ, finding, visual hint
+# of each class in the order of its labels: modality, organ, finding, visual hint
+KNOWN = {
     "mednist": (
         (CT, "abdomen", "a section of the abdomen", "liver and bowel around the spine"),
-        (MRI, "breast", "a section of the breast", "soft tissue in front of a dark chest"),
+        (
+            MRI, "breast", "a section of the breast",
+            "soft tissue in front of a dark chest",
+        ),
         (XRAY, "chest", "a frontal view of the chest", "dark lungs beside the heart"),
         (CT, "chest", "a section of the chest", "dark lungs around the heart"),
         (XRAY, "hand", "a view of the hand", "finger bones and the wrist"),
@@ -703,8 +792,14 @@ KNOWN = {  # of each class in the order of its labels: modality, organ, finding,
     "retinamnist": (
         (FUNDUS, "retina", "no diabetic retinopathy", "a clear background"),
         (FUNDUS, "retina", "mild diabetic retinopathy", "a few microaneurysms"),
-        (FUNDUS, "retina", "moderate diabetic retinopathy", "dots and some haemorrhages"),
-        (FUNDUS, "retina", "severe diabetic retinopathy", "haemorrhages in all quadrants"),
+        (
+            FUNDUS, "retina", "moderate diabetic retinopathy",
+            "dots and some haemorrhages",
+        ),
+        (
+            FUNDUS, "retina", "severe diabetic retinopathy",
+            "haemorrhages in all quadrants",
+        ),
         (FUNDUS, "retina", "proliferative diabetic retinopathy", "new vessels"),
     ),
     "pneumoniamnist": (  # never trained on
@@ -731,11 +826,12 @@ def colour(images: Tensor) -> Tensor:
     return F.pad(images, (rim, rim, rim, rim)).expand(-1, 3, -1, -1).contiguous()
 
 # %% [markdown]
-# The loss is eq. 1 with $\lambda=\tfrac12$ and a temperature that is learnt. Equal captions of two images of one class are false negatives; the paper leaves them in. A variant that does not, in the manner of [UniCL](https://arxiv.org/abs/2204.03610),
-# spreads the target evenly over all pairs of the same class.
+# The loss is eq. 1 with $\lambda=\tfrac12$ and a temperature that is learnt. Equal captions of two images of one class are false negatives; the paper leaves
+# them in. A variant that does not, in the manner of [UniCL](https://arxiv.org/abs/2204.03610), spreads the target evenly over all pairs of the same class.
 #
-# To classify, each class is described by several prompts. Their *unit* vectors are averaged and brought to length one again, and the class closest to the image wins. Averaging before normalising would favour classes whose prompts are alike. All this is
-# *without a classifier head*, but the classes were seen in training: "zero-shot" in the strict sense holds only for a set that was kept out.
+# To classify, each class is described by several prompts. Their *unit* vectors are averaged and brought to length one again, and the class closest to the image
+# wins. Averaging before normalising would favour classes whose prompts are alike. All this is *without a classifier head*, but the classes were seen in
+# training: "zero-shot" in the strict sense holds only for a set that was kept out.
 
 # %% tags=["define"]
 class Clip(Pair):
@@ -746,7 +842,7 @@ class Clip(Pair):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def loss(self, h: Tensor, ways: Tensor, kinds: Tensor | None = None) -> Tensor:
-        """Symmetric contrast; with classes (N,) of which some are equal, soft targets."""
+        """Symmetric contrast; soft targets where some of the classes (N,) are equal."""
         v, u = F.normalize(self.g_v(h), dim=1), F.normalize(self.u(one_of(ways)), dim=1)
         cosine = self.log_scale.clamp(max=math.log(100)).exp() * v @ u.T
         target = torch.eye(len(v), device=v.device)
@@ -757,7 +853,7 @@ class Clip(Pair):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Images (N, 3, 32, 32), their captions (N, S, T), and a number for each class (N,)."""
+    """Images (N, 3, 32, 32), captions (N, S, T), and numbers of the classes (N,)."""
 
     images: Tensor
     ways: Tensor
@@ -793,7 +889,7 @@ def together_with(
     return clip.eval(), log
 
 def class_vectors(pair: Pair, words: Words, prompts: list[list[str]]) -> Tensor:
-    """Mean of the unit vectors of each class's prompts, of length one again: (K, JOINT)."""
+    """Mean of the unit vectors of each class's prompts, at length one: (K, JOINT)."""
     means = torch.stack([embedded(pair, words(p)).mean(0) for p in prompts])
     return F.normalize(means, dim=1)
 
@@ -807,7 +903,9 @@ def closest(v: Tensor, vectors: Tensor) -> Tensor:
 
 def balanced(right: Tensor, labels: Tensor) -> Tensor:
     """Weights the answers (N,) so that their mean is the balanced accuracy."""
-    need(len(labels) and right.shape == labels.shape, f"{told(right)} for {told(labels)}")
+    need(
+        len(labels) and right.shape == labels.shape, f"{told(right)} for {told(labels)}"
+    )
     labels = labels.cpu()
     counts = labels.bincount()
     present = int((counts > 0).sum())
@@ -816,7 +914,7 @@ def balanced(right: Tensor, labels: Tensor) -> Tensor:
 # %% tags=["define"]
 @dataclass(frozen=True)
 class Task:
-    """Images to name: classes as prompts in one or more wordings, and their modality."""
+    """Images to name: classes as prompts in one or more wordings, and modality."""
 
     images: Tensor
     labels: Tensor
@@ -835,7 +933,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Exam:
-    """A corpus to train one model on, and tasks for it; strict was kept out of training."""
+    """A corpus to train one model on, and tasks for it; `strict` is not trained on."""
 
     corpus: Corpus
     steps: int
@@ -851,16 +949,22 @@ def answer(exam: Exam) -> Answers:
     clip, log = together_with(
         exam.corpus, exam.soft, exam.steps, exam.seed, len(exam.words), exam.batch
     )
-    right, modality, lead = {}, [], []
+    right = {}
+    modality = []
+    lead = []
     said = [[f"{m}.", f"Medical image, {m}."] for m in MODALITIES]
     says = class_vectors(clip, exam.words, said)
     for name, task in exam.tasks.items():
-        v, labels, right[name] = placed(clip, task.images), task.labels.cpu(), {}
+        v = placed(clip, task.images)
+        labels = task.labels.cpu()
+        right[name] = {}
         for wording, prompts in task.wordings.items():
             answers = closest(v, class_vectors(clip, exam.words, prompts))
             right[name][wording] = balanced(answers == labels, labels)
         if task.known:
-            own = labels.new_tensor([MODALITIES.index(k[0]) for k in task.known])[labels]
+            own = labels.new_tensor([MODALITIES.index(k[0]) for k in task.known])[
+                labels
+            ]
             modality.append(closest(v, says) == own)
             lead.append(modality_lead(clip, exam.words, task, v, own))
     pneumonia = class_vectors(clip, exam.words, exam.strict.wordings["unseen"])
@@ -870,10 +974,14 @@ def answer(exam: Exam) -> Answers:
     modality, lead = (torch.cat(x or [nothing]) for x in (modality, lead))
     return Answers(log, right, modality, lead, far)
 
-def modality_lead(clip: Clip, words: Words, task: Task, v: Tensor, own: Tensor) -> Tensor:
+def modality_lead(
+    clip: Clip, words: Words, task: Task, v: Tensor, own: Tensor
+) -> Tensor:
     """Cosine with the class in the right modality less the mean of wrong ones: (N,)."""
     rows, labels = torch.arange(len(v), device="cpu"), task.labels.cpu()
-    said = ([captions((m, *k[1:]), CAPTIONS[:5]) for k in task.known] for m in MODALITIES)
+    said = (
+        [captions((m, *k[1:]), CAPTIONS[:5]) for k in task.known] for m in MODALITIES
+    )
     cosines = [(v @ class_vectors(clip, words, s).T)[rows, labels] for s in said]
     by_modality = torch.stack(cosines, 1)  # (N, modalities)
     right = by_modality[rows, own]
@@ -882,21 +990,30 @@ def modality_lead(clip: Clip, words: Words, task: Task, v: Tensor, own: Tensor) 
 # %% [markdown]
 # ## The experiment
 # ### ConVIRT
-# All arms share images, order, initial weights, number of steps and optimiser (AdamW, cosine schedule); SimCLR sees two views of each image at a step, so it looks at twice as many. *Random* is the encoder before any training. *Shuffled reports* is the
-# negative control: the same sentences, each with an image that is not theirs.
+# All arms share images, order, initial weights, number of steps and optimiser (AdamW, cosine schedule); SimCLR sees two views of each image at a step, so it
+# looks at twice as many. *Random* is the encoder before any training. *Shuffled reports* is the negative control: the same sentences, each with an image that
+# is not theirs.
 #
-# **What was chosen, and how.** Trial runs came first, on other patients with one other seed, judged on validation patients alone. In them the paper's full views were too strong for so few steps: strengths 1, 0.5 and 0.25 were tried for ConVIRT (0.25)
-# and for SimCLR (0.5), learning rates of 0.001 to 0.003 for ConVIRT (0.001), matching, captions and supervised training (0.003 for these). A network without max pooling in its stem learnt less in the same time, findings in one patient of five instead of
-# three in ten gave the sentences too little to say, and a chest drain could not be seen at 64 pixels, so it was left out. The whole text side learning instead of its upper half was chosen there, too. Counted with the trials on those earlier settings, ConVIRT had about a dozen looks at validation patients, SimCLR four, matching three, captions two (the arms table counts those on the final setting, six for ConVIRT): where it leads narrowly, that may be why. SimCLR's temperature and UniMed-CLIP's settings were not tuned.
+# **What was chosen, and how.** Trial runs came first, on other patients with one other seed, judged on validation patients alone. In them the paper's full
+# views were too strong for so few steps: strengths 1, 0.5 and 0.25 were tried for ConVIRT (0.25) and for SimCLR (0.5), learning rates of 0.001 to 0.003 for
+# ConVIRT (0.001), matching, captions and supervised training (0.003 for these). A network without max pooling in its stem learnt less in the same time,
+# findings in one patient of five instead of three in ten gave the sentences too little to say, and a chest drain could not be seen at 64 pixels, so it was left
+# out. The whole text side learning instead of its upper half was chosen there, too. Counted with the trials on those earlier settings, ConVIRT had about a
+# dozen looks at validation patients, SimCLR four, matching three, captions two (the arms table counts those on the final setting, six for ConVIRT): where it
+# leads narrowly, that may be why. SimCLR's temperature and UniMed-CLIP's settings were not tuned.
 
 # %%
-TRIALS = {"ConVIRT": 6, "SimCLR": 3, "matching": 2, "captions": 2} | dict.fromkeys(("from scratch", "ConVIRT, fine-tuned"), 2)
+TRIALS = {"ConVIRT": 6, "SimCLR": 3, "matching": 2, "captions": 2} | dict.fromkeys(
+    ("from scratch", "ConVIRT, fine-tuned"), 2
+)
 SIZES = Sizes(
-    steps=run.scale(smoke=2, laptop=800, gpu=600), batch=run.scale(smoke=16, laptop=64, gpu=128),
+    steps=run.scale(smoke=2, laptop=800, gpu=600),
+    batch=run.scale(smoke=16, laptop=64, gpu=128),
     reading=run.scale(smoke=2, laptop=400, gpu=400),
 )
 SOME = {"1 %": 10, "10 %": 5, "100 %": 1}
-DRAWS = run.scale(smoke=dict.fromkeys(SHARES, 1), laptop=SOME, gpu=SOME)  # of the labels
+# of the labels
+DRAWS = run.scale(smoke=dict.fromkeys(SHARES, 1), laptop=SOME, gpu=SOME)
 convirt = partial(Recipe, contrast, joint=True)
 HEADLINE = {  # all seeds; the others fewer
     "random": None, "ConVIRT": convirt(),
@@ -907,31 +1024,51 @@ RIVALS = {
     "captions": Recipe(captioning, writer, lr=3e-3),
 }
 ABLATIONS = {
-    "only image to text": convirt(lam=1.0), "only text to image": convirt(lam=0.0),
-    "tau 1": convirt(tau=1.0), "text tower fixed": convirt(text="none"),
-    "lower half fixed": convirt(text="upper"), "whole reports": convirt(whole=True),
-    "equal sentences apart": convirt(apart=True), "no mirror images": convirt(flips=False),
+    "only image to text": convirt(lam=1.0),
+    "only text to image": convirt(lam=0.0),
+    "tau 1": convirt(tau=1.0),
+    "text tower fixed": convirt(text="none"),
+    "lower half fixed": convirt(text="upper"),
+    "whole reports": convirt(whole=True),
+    "equal sentences apart": convirt(apart=True),
+    "no mirror images": convirt(flips=False),
     "shuffled reports": convirt(shuffled=True),
 }
 ARMS = HEADLINE | RIVALS | ABLATIONS
 texts = texts_of(reports, run.device)
 words = texts.words
 different = len({sentence for report in reports for sentence in report})
-print(f"{len(words)} words and signs, {different} different sentences, {len(reports)} reports")
+print(
+    f"{len(words)} words and signs, {different} different sentences, {len(reports)} "
+    "reports"
+)
 
 # %%
 alike = torch.ones(16, 4)
-print("all vectors equal, log 16 = %.4f: loss %.4f" % (math.log(16), info_nce(alike, alike)))  # noqa: UP031
-v, u = torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-mirrored = [float(info_nce(v, u, lam=lam) - info_nce(u, v, lam=1 - lam)) for lam in (0.0, 0.3, 0.75, 1.0)]
-print("images and sentences exchanged, lambda and 1 - lambda:", run.claim("convirt-14", ours=[round(m, 12) for m in mirrored], baseline=[0.0] * 4))
+print(
+    f"all vectors equal, log 16 = {math.log(16):.4f}: loss "
+    f"{info_nce(alike, alike):.4f}"
+)
+v, u = torch.randn(
+    2, 16, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+)
+mirrored = [
+    float(info_nce(v, u, lam=lam) - info_nce(u, v, lam=1 - lam))
+    for lam in (0.0, 0.3, 0.75, 1.0)
+]
+print(
+    "images and sentences exchanged, lambda and 1 - lambda:",
+    run.claim("convirt-14", ours=[round(m, 12) for m in mirrored], baseline=[0.0] * 4),
+)
 
 # %% tags=["hide-output"]
 def block(split: Split, k: int, n: int) -> Split:
     """The part of a test set that belongs to seed number k."""
     return Split(split.images[k * n:(k + 1) * n], split.labels[k * n:(k + 1) * n])
 
-place = torch.arange(len(GROUPS) * len(SEEDS) * EACH, device=run.device).view(len(GROUPS), len(SEEDS), EACH)
+place = torch.arange(len(GROUPS) * len(SEEDS) * EACH, device=run.device).view(
+    len(GROUPS), len(SEEDS), EACH
+)
 all_sides = torch.cat([group.sides for group in groups])
 pneumonia = run.load("pneumoniamnist")
 few = torch.arange(len(pneumonia.train), device=run.device)
@@ -963,20 +1100,26 @@ def test_of(arm: str, s: int) -> Test:
     own = place[:, number[s]].flatten()
     recipe = ARMS[arm]
     return Test(
-        pretrained[arm, s], words, xrays.train, xrays.val, block(xrays.test, number[s], N_TEST),
-        single.test.subset(own), all_sides[own], far if arm in HEADLINE else None, s, DRAWS,
+        pretrained[arm, s], words, xrays.train, xrays.val,
+        block(xrays.test, number[s], N_TEST), single.test.subset(own), all_sides[own],
+        far if arm in HEADLINE else None, s, DRAWS,
         joint=recipe is not None and recipe.joint,
     )
 
 found = dict(zip(plan, run.map(tested, [test_of(*what) for what in plan]), strict=True))
-outcomes = {arm: [scores for (a, _), scores in found.items() if a == arm] for arm in ARMS}
+outcomes = {
+    arm: [scores for (a, _), scores in found.items() if a == arm] for arm in ARMS
+}
 
 steps = run.scale(
     smoke=dict.fromkeys(SHARES, 2), laptop=TUNING, gpu=TUNING
 )
 jobs = {}
 for s in SEEDS:
-    starts = {"from scratch": None, "ConVIRT, fine-tuned": pretrained["ConVIRT", s].encoder}
+    starts = {
+        "from scratch": None,
+        "ConVIRT, fine-tuned": pretrained["ConVIRT", s].encoder,
+    }
     test = block(xrays.test, number[s], N_TEST)
     for arm, start in starts.items():
         jobs[arm, s] = Tuning(start, xrays.train, xrays.val, test, 3e-3, s, steps)
@@ -1006,7 +1149,10 @@ for arm, results in outcomes.items():
         real = values(arm, lambda o: o.real[1])
         record(f"PneumoniaMNIST, 1 %/{arm}", real, "AUC", rtol=0.05)
     if ARMS[arm] is not None and ARMS[arm].joint:
-        there, back = (values(arm, f) for f in (lambda o: o.text_to_image, lambda o: o.image_to_text))
+        there, back = (
+            values(arm, f)
+            for f in (lambda o: o.text_to_image, lambda o: o.image_to_text)
+        )
         record(f"text to image/{arm}", there, "P@10", rtol=0.1)
         record(f"image to text/{arm}", back, "P@5", rtol=0.1)
         record(f"prompts/{arm}", values(arm, lambda o: o.prompts[1]), "AUC")
@@ -1020,32 +1166,63 @@ for arm, results in tuned.items():
 
 # %% [markdown]
 # ### UniMed-CLIP
-# Five modalities in one model, at 32 pixels: MedNIST (CT, MRI and X-ray; six classes), BreastMNIST (ultrasound, two), RetinaMNIST (fundus, five grades), and phantom X-rays with two sentences of their reports, the free captions. PneumoniaMNIST, X-rays of
-# children, is kept out altogether. *Specialists* are trained on one source alone with as many passes over its images. The answers of all models are scored with captions in **unseen** words; right answers are weighted so that each class counts the same.
+# Five modalities in one model, at 32 pixels: MedNIST (CT, MRI and X-ray; six classes), BreastMNIST (ultrasound, two), RetinaMNIST (fundus, five grades), and
+# phantom X-rays with two sentences of their reports, the free captions. PneumoniaMNIST, X-rays of children, is kept out altogether. *Specialists* are trained
+# on one source alone with as many passes over its images. The answers of all models are scored with captions in **unseen** words; right answers are weighted so
+# that each class counts the same.
 
 # %%
-sources = {name: run.load(name, size=32 if name == "mednist" else 28) for name in ("mednist", "breastmnist", "retinamnist")}
+sources = {
+    name: run.load(name, size=32 if name == "mednist" else 28)
+    for name in ("mednist", "breastmnist", "retinamnist")
+}
 
 # %% tags=["hide-input"]
 plots.show(
-    plots.image_grid([colour(torch.stack([d.train.images[(d.train.labels == k).nonzero()[0, 0]] for k in range(len(d.classes))])).cpu() for d in sources.values()],
-                     labels=[f"{d.name} ({d.kind})" for d in sources.values()]),
-    caption="One image of each class: " + "; ".join(f"{d.name}: {', '.join(d.classes)}" for d in sources.values()) + ". " + " ".join(d.credit + "." for d in sources.values()),
-    alt="Three rows of small images: six kinds of MedNIST, two breast ultrasounds, five fundus photographs.",
+    plots.image_grid(
+        [
+            colour(
+                torch.stack(
+                    [
+                        d.train.images[(d.train.labels == k).nonzero()[0, 0]]
+                        for k in range(len(d.classes))
+                    ]
+                )
+            ).cpu()
+            for d in sources.values()
+        ],
+        labels=[f"{d.name} ({d.kind})" for d in sources.values()],
+    ),
+    caption="One image of each class: "
+    + "; ".join(f"{d.name}: {', '.join(d.classes)}" for d in sources.values())
+    + ". "
+    + " ".join(d.credit + "." for d in sources.values()),
+    alt="Three rows of small images: six kinds of MedNIST, two breast ultrasounds, "
+    "five fundus photographs.",
 )
-print("The label", sources["mednist"].classes[4], "as captions:", *captions(KNOWN["mednist"][4]), sep="\n  ")
+print(
+    "The label", sources["mednist"].classes[4], "as captions:",
+    *captions(KNOWN["mednist"][4]), sep="\n  ",
+)
 
 # %% tags=["hide-output"]
-N_REPORTS, N_MEDNIST = run.scale(smoke=40, laptop=2000, gpu=4000), run.scale(smoke=60, laptop=3000, gpu=6000)
-CLIP_STEPS, CLIP_BATCH = run.scale(smoke=2, laptop=400, gpu=400), run.scale(smoke=16, laptop=128, gpu=256)
-chosen = {name: d.train.balanced(N_MEDNIST, run.seeds(1)[0]) if name == "mednist" else d.train for name, d in sources.items()}
+N_REPORTS = run.scale(smoke=40, laptop=2000, gpu=4000)
+N_MEDNIST = run.scale(smoke=60, laptop=3000, gpu=6000)
+CLIP_STEPS = run.scale(smoke=2, laptop=400, gpu=400)
+CLIP_BATCH = run.scale(smoke=16, laptop=128, gpu=256)
+chosen = {
+    name: d.train.balanced(N_MEDNIST, run.seeds(1)[0]) if name == "mednist" else d.train
+    for name, d in sources.items()
+}
 if run.profile == "smoke":
     chosen = {name: Split(s.images[:60], s.labels[:60]) for name, s in chosen.items()}
 
 def pairs_of(report: list[str]) -> list[str]:
     """Each sentence with the next one."""
     following = (*report[1:], "")
-    return [f"X-ray of the chest. {a} {b}" for a, b in zip(report, following, strict=True)]
+    return [
+        f"X-ray of the chest. {a} {b}" for a, b in zip(report, following, strict=True)
+    ]
 
 free = [pairs_of(report) for report in reports[:N_REPORTS]]
 every = [caption for known in KNOWN.values() for k in known for caption in captions(k)]
@@ -1055,42 +1232,73 @@ terms = Words([*every, *(f"{m}." for m in MODALITIES)])
 def corpus_of(name: str, templates=CAPTIONS) -> Corpus:
     """Images of a labelled source with captions of their classes."""
     split, first = chosen[name], 100 * list(KNOWN).index(name)
-    table = terms.ways([captions(k, templates) for k in KNOWN[name]], 2 * LENGTH).to(run.device)
+    table = terms.ways([captions(k, templates) for k in KNOWN[name]], 2 * LENGTH).to(
+        run.device
+    )
     return Corpus(colour(split.images), table[split.labels], first + split.labels)
 
-with_reports = Corpus(colour(images[:N_REPORTS]), terms.ways(free, 2 * LENGTH).to(run.device), 10_000 + torch.arange(N_REPORTS, device=run.device))
+with_reports = Corpus(
+    colour(images[:N_REPORTS]),
+    terms.ways(free, 2 * LENGTH).to(run.device),
+    10_000 + torch.arange(N_REPORTS, device=run.device),
+)
 parts = {name: corpus_of(name) for name in sources} | {"reports": with_reports}
-fixed = {name: corpus_of(name, CAPTIONS[:1]) for name in sources} | {"reports": with_reports}
+fixed = {name: corpus_of(name, CAPTIONS[:1]) for name in sources} | {
+    "reports": with_reports
+}
 total = sum(len(c.images) for c in parts.values())
-share_of = {name: max(1, round(CLIP_STEPS * len(c.images) / total)) for name, c in parts.items()}
+share_of = {
+    name: max(1, round(CLIP_STEPS * len(c.images) / total)) for name, c in parts.items()
+}
 
 # %% tags=["hide-input"]
 tasks = {}
 for name, d in sources.items():
-    split = d.test.balanced(run.scale(smoke=12, laptop=600, gpu=1200), run.seeds(1)[0]) if name == "mednist" else d.test
-    wordings = {"unseen": [captions(k, UNSEEN) for k in KNOWN[name]], "trained": [captions(k) for k in KNOWN[name]]}
+    split = (
+        d.test.balanced(run.scale(smoke=12, laptop=600, gpu=1200), run.seeds(1)[0])
+        if name == "mednist"
+        else d.test
+    )
+    wordings = {
+        "unseen": [captions(k, UNSEEN) for k in KNOWN[name]],
+        "trained": [captions(k) for k in KNOWN[name]],
+    }
     tasks[name] = Task(colour(split.images), split.labels, wordings, KNOWN[name])
-tasks["reports"] = Task(colour(single.test.images[place[:, 0].flatten()]), single.test.labels[place[:, 0].flatten()], {"unseen": [list(QUERIES[g]) for g in GROUPS]})
-strict = Task(colour(pneumonia.test.images), pneumonia.test.labels, {"unseen": [captions(k, UNSEEN) for k in KNOWN["pneumoniamnist"]]})
+tasks["reports"] = Task(
+    colour(single.test.images[place[:, 0].flatten()]),
+    single.test.labels[place[:, 0].flatten()],
+    {"unseen": [list(QUERIES[g]) for g in GROUPS]},
+)
+strict = Task(
+    colour(pneumonia.test.images),
+    pneumonia.test.labels,
+    {"unseen": [captions(k, UNSEEN) for k in KNOWN["pneumoniamnist"]]},
+)
 
 # %% tags=["hide-output"]
 pooled = Corpus.of(list(parts.values()))
 one_wording = Corpus.of(list(fixed.values()))
 labels_alone = Corpus.of([parts[name] for name in sources])
 
-def exam(corpus: Corpus, steps: int, s: int, asked: dict[str, Task] = tasks, **options) -> Exam:
+def exam(
+    corpus: Corpus, steps: int, s: int, asked: dict[str, Task] = tasks, **options
+) -> Exam:
     return Exam(corpus, steps, CLIP_BATCH, s, terms, asked, strict, **options)
 
 def shuffled(s: int) -> Corpus:
     """Captions of other images."""
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(s)).to(run.device)
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(s)).to(
+        run.device
+    )
     return Corpus(pooled.images, pooled.ways[order], pooled.kinds)
 
 jobs = {("unified", s): exam(pooled, CLIP_STEPS, s) for s in SEEDS}
 jobs |= {("one wording", s): exam(one_wording, CLIP_STEPS, s) for s in SEEDS}
 for name, part in parts.items():
     own = {name: tasks[name]}
-    jobs |= {(f"specialist, {name}", s): exam(part, share_of[name], s, own) for s in SEEDS}
+    jobs |= {
+        (f"specialist, {name}", s): exam(part, share_of[name], s, own) for s in SEEDS
+    }
 fewer_steps = CLIP_STEPS - share_of["reports"]
 jobs |= {("labels alone", s): exam(labels_alone, fewer_steps, s) for s in FEWER}
 jobs |= {("soft targets", s): exam(pooled, CLIP_STEPS, s, soft=True) for s in FEWER}
@@ -1101,7 +1309,7 @@ for (arm, _), found in zip(jobs, run.map(answer, list(jobs.values())), strict=Tr
 
 # %% tags=["hide-output"]
 def named_right(arm: str, names: list[str], wording: str = "unseen") -> np.ndarray:
-    """(seeds, cases): weighted so that the mean is that of the sets' balanced accuracies."""
+    """(seeds, cases), weighted: the mean is that of the sets' balanced accuracies."""
     rows = []
     for right in rights[arm]:
         of_sets = [right[name][wording] for name in names]
@@ -1111,7 +1319,8 @@ def named_right(arm: str, names: list[str], wording: str = "unseen") -> np.ndarr
 
 rights = {arm: [a.right for a in found] for arm, found in answers.items()}
 rights["specialists"] = [
-    {name: rights[f"specialist, {name}"][k][name] for name in tasks} for k in range(len(SEEDS))
+    {name: rights[f"specialist, {name}"][k][name] for name in tasks}
+    for k in range(len(SEEDS))
 ]
 MODELS = [arm for arm in rights if not arm.startswith("specialist,")]
 # %% tags=["hide-input"]
@@ -1132,8 +1341,9 @@ run.arms_table()
 
 # %% [markdown]
 # ## What the paper claims, what we measure
-# Each seed of ConVIRT has test patients of its own, so intervals over seeds include the choice of the test set. UniMed-CLIP's test images are the official ones: their intervals hold both, seeds and images (patients are not published). Margins were fixed
-# before the first laptop run, after the trial runs named above.
+# Each seed of ConVIRT has test patients of its own, so intervals over seeds include the choice of the test set. UniMed-CLIP's test images are the official
+# ones: their intervals hold both, seeds and images (patients are not published). Margins were fixed before the first laptop run, after the trial runs named
+# above.
 
 # %%
 few = len(FEWER)
@@ -1144,31 +1354,72 @@ def hits(arm: str, n: int | None = None) -> np.ndarray:
     """Text to image, P@10, (seeds,)."""
     return values(arm, lambda o: o.text_to_image, n)
 by_labels = {
-    share: {arm: np.array([r.auc[share][1] for r in found]) for arm, found in tuned.items()}
+    share: {
+        arm: np.array([r.auc[share][1] for r in found]) for arm, found in tuned.items()
+    }
     for share in SHARES
 }
 
-run.claim("convirt-1", ours=at("ConVIRT", "10 %"), baseline=by_labels["100 %"]["from scratch"])
+run.claim(
+    "convirt-1", ours=at("ConVIRT", "10 %"), baseline=by_labels["100 %"]["from scratch"]
+)
 run.claim("convirt-2", ours=at("ConVIRT", "1 %"), baseline=at("SimCLR", "1 %"))
 run.claim("convirt-3", ours=at("ConVIRT", "10 %"), baseline=at("SimCLR", "10 %"))
 run.claim("convirt-4", ours=at("SimCLR", "1 %"), baseline=at("random", "1 %"))
 run.claim("convirt-5", ours=at("ConVIRT", "10 %", few), baseline=at("matching", "10 %"))
 run.claim("convirt-6", ours=at("ConVIRT", "10 %", few), baseline=at("captions", "10 %"))
 run.claim("convirt-7", ours=hits("ConVIRT", few), baseline=hits("tau 1"))
-run.claim("convirt-8", ours=at("ConVIRT", "10 %", few), baseline=at("only image to text", "10 %"))
-run.claim("convirt-9", ours=at("ConVIRT", "10 %", few), baseline=at("only text to image", "10 %"))
+run.claim(
+    "convirt-8",
+    ours=at("ConVIRT", "10 %", few),
+    baseline=at("only image to text", "10 %"),
+)
+run.claim(
+    "convirt-9",
+    ours=at("ConVIRT", "10 %", few),
+    baseline=at("only text to image", "10 %"),
+)
 run.claim("convirt-10", ours=hits("ConVIRT", few), baseline=hits("text tower fixed"))
-run.claim("convirt-11", ours=at("ConVIRT", "10 %", few), baseline=at("whole reports", "10 %"))
-run.claim("convirt-12", ours=hits("ConVIRT"), baseline=np.full(len(SEEDS), 1 / len(GROUPS)))
-run.claim("convirt-13", ours=hits("shuffled reports"), baseline=np.full(few, 1 / len(GROUPS)))
-run.claim("convirt-15", ours=by_labels["10 %"]["ConVIRT, fine-tuned"], baseline=by_labels["10 %"]["from scratch"])
-run.claim("convirt-16", ours=values("no mirror images", lambda o: o.sides), baseline=values("ConVIRT", lambda o: o.sides, few))
-run.claim("convirt-17", ours=values("ConVIRT", lambda o: o.real[1]), baseline=values("SimCLR", lambda o: o.real[1]))
-run.claim("convirt-19", ours=hits("equal sentences apart"), baseline=hits("ConVIRT", few))
-run.claim("convirt-18", ours=values("ConVIRT", lambda o: o.image_to_image), baseline=values("SimCLR", lambda o: o.image_to_image))
+run.claim(
+    "convirt-11", ours=at("ConVIRT", "10 %", few), baseline=at("whole reports", "10 %")
+)
+run.claim(
+    "convirt-12", ours=hits("ConVIRT"), baseline=np.full(len(SEEDS), 1 / len(GROUPS))
+)
+run.claim(
+    "convirt-13", ours=hits("shuffled reports"), baseline=np.full(few, 1 / len(GROUPS))
+)
+run.claim(
+    "convirt-15",
+    ours=by_labels["10 %"]["ConVIRT, fine-tuned"],
+    baseline=by_labels["10 %"]["from scratch"],
+)
+run.claim(
+    "convirt-16",
+    ours=values("no mirror images", lambda o: o.sides),
+    baseline=values("ConVIRT", lambda o: o.sides, few),
+)
+run.claim(
+    "convirt-17",
+    ours=values("ConVIRT", lambda o: o.real[1]),
+    baseline=values("SimCLR", lambda o: o.real[1]),
+)
+run.claim(
+    "convirt-19", ours=hits("equal sentences apart"), baseline=hits("ConVIRT", few)
+)
+run.claim(
+    "convirt-18",
+    ours=values("ConVIRT", lambda o: o.image_to_image),
+    baseline=values("SimCLR", lambda o: o.image_to_image),
+)
 
-everything, labelled_sets, smallest = list(tasks), list(sources), ["breastmnist", "retinamnist"]
-units = {tuple(names): np.arange(sum(len(tasks[n].images) for n in names)) for names in (everything, labelled_sets, smallest, ["reports"])}
+everything = list(tasks)
+labelled_sets = list(sources)
+smallest = ["breastmnist", "retinamnist"]
+units = {
+    tuple(names): np.arange(sum(len(tasks[n].images) for n in names))
+    for names in (everything, labelled_sets, smallest, ["reports"])
+}
 def compare(id: str, ours: str, baseline: str, names: list[str]) -> None:
     sides = named_right(ours, names), named_right(baseline, names)
     n = min(map(len, sides))
@@ -1181,11 +1432,23 @@ compare("unimed-clip-4", "unified", "specialist, reports", ["reports"])
 compare("unimed-clip-5", "unified", "labels alone", labelled_sets)
 lead = np.array([a.lead.mean() for a in answers["unified"]])
 run.claim("unimed-clip-6", ours=lead, baseline=np.zeros(len(SEEDS)))
-run.claim("unimed-clip-7", ours=[a.modality.float().mean() for a in answers["unified"]], baseline=np.full(len(SEEDS), 0.95))
+run.claim(
+    "unimed-clip-7",
+    ours=[a.modality.float().mean() for a in answers["unified"]],
+    baseline=np.full(len(SEEDS), 0.95),
+)
 compare("unimed-clip-8", "soft targets", "unified", everything)
-run.claim("unimed-clip-9", ours=[a.strict for a in answers["unified"]], baseline=np.full(len(SEEDS), 0.5))
+run.claim(
+    "unimed-clip-9",
+    ours=[a.strict for a in answers["unified"]],
+    baseline=np.full(len(SEEDS), 0.5),
+)
 by_chance = np.mean([1 / len(k) for name, k in KNOWN.items() if name in labelled_sets])
-run.claim("unimed-clip-10", ours=named_right("shuffled captions", labelled_sets).mean(1), baseline=np.full(few, by_chance))
+run.claim(
+    "unimed-clip-10",
+    ours=named_right("shuffled captions", labelled_sets).mean(1),
+    baseline=np.full(few, by_chance),
+)
 run.claims_table()
 
 # %% [markdown]
@@ -1197,18 +1460,48 @@ import matplotlib.pyplot as plt
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
 x = np.arange(len(SHARES))
 for arm in HEADLINE | RIVALS:
-    axes[0].errorbar(x, [at(arm, s).mean() for s in SHARES], yerr=[at(arm, s).std() for s in SHARES], capsize=3, marker="o", label=f"{arm}, linear")
+    axes[0].errorbar(
+        x, [at(arm, s).mean() for s in SHARES], yerr=[at(arm, s).std() for s in SHARES],
+        capsize=3, marker="o", label=f"{arm}, linear",
+    )
 for arm in tuned:
-    axes[1].errorbar(x, [by_labels[s][arm].mean() for s in SHARES], yerr=[by_labels[s][arm].std() for s in SHARES], capsize=3, marker="o", label=arm)
-axes[1].errorbar(x, [at("ConVIRT", s).mean() for s in SHARES], yerr=[at("ConVIRT", s).std() for s in SHARES], capsize=3, marker="o", label="ConVIRT, linear")
+    axes[1].errorbar(
+        x, [by_labels[s][arm].mean() for s in SHARES],
+        yerr=[by_labels[s][arm].std() for s in SHARES], capsize=3, marker="o",
+        label=arm,
+    )
+axes[1].errorbar(
+    x, [at("ConVIRT", s).mean() for s in SHARES],
+    yerr=[at("ConVIRT", s).std() for s in SHARES], capsize=3, marker="o",
+    label="ConVIRT, linear",
+)
 for ax, title in zip(axes, ("encoder fixed", "whole network trained"), strict=True):
-    ax.set(xticks=x, xticklabels=[f"{s}\n({max(8, round(f * N_LABELLED))})" for s, f in SHARES.items()], xlabel="labelled patients", title=title)
+    ax.set(
+        xticks=x,
+        xticklabels=[
+            f"{s}\n({max(8, round(f * N_LABELLED))})" for s, f in SHARES.items()
+        ],
+        xlabel="labelled patients",
+        title=title,
+    )
     ax.legend(fontsize=8)
 axes[0].set_ylabel("AUC, mean of six findings")
 plots.show(
-    figure, caption=f"Phantom patients with labels: share (and number) against the area under the ROC curve on {N_TEST} test patients a seed, {len(SEEDS)} seeds; bars: standard deviation between seeds.",
-    alt="Two line plots over 1, 10 and 100 percent of the labels. Linear: " + "; ".join(f"{a} " + ", ".join(f"{at(a, s).mean():.3f}" for s in SHARES) for a in HEADLINE | RIVALS)
-    + ". Trained: " + "; ".join(f"{a} " + ", ".join(f"{by_labels[s][a].mean():.3f}" for s in SHARES) for a in tuned) + ".",
+    figure,
+    caption="Phantom patients with labels: share (and number) against the area under "
+    f"the ROC curve on {N_TEST} test patients a seed, {len(SEEDS)} seeds; bars: "
+    "standard deviation between seeds.",
+    alt="Two line plots over 1, 10 and 100 percent of the labels. Linear: "
+    + "; ".join(
+        f"{a} " + ", ".join(f"{at(a, s).mean():.3f}" for s in SHARES)
+        for a in HEADLINE | RIVALS
+    )
+    + ". Trained: "
+    + "; ".join(
+        f"{a} " + ", ".join(f"{by_labels[s][a].mean():.3f}" for s in SHARES)
+        for a in tuned
+    )
+    + ".",
 )
 
 # %% [markdown]
@@ -1220,14 +1513,27 @@ shown = ("ConVIRT", *ABLATIONS)
 plots.intervals(axes[0], shown, [at(a, "10 %") for a in shown])
 plots.intervals(axes[1], shown, [hits(a) for a in shown])
 plots.intervals(axes[2], shown, [values(a, lambda o: o.sides) for a in shown])
-for ax, label, chance in zip(axes, ("linear AUC, 10 % of the labels", "text to image, P@10", "right or left"), (0.5, 1 / len(GROUPS), 0.5), strict=True):
+for ax, label, chance in zip(
+    axes,
+    ("linear AUC, 10 % of the labels", "text to image, P@10", "right or left"),
+    (0.5, 1 / len(GROUPS), 0.5),
+    strict=True,
+):
     ax.axvline(chance, color="0.5", lw=1, ls=":")
     ax.set_xlabel(label)
 for ax in axes[1:]:
     ax.set_yticklabels([])
 plots.show(
-    figure, caption=f"Phantoms. ConVIRT and its variants; dotted: chance. {len(SEEDS)} seeds for ConVIRT, {few} for the others.",
-    alt="Three dot plots, a line a variant. Means of linear AUC, retrieval and side: " + "; ".join(f"{a} {at(a, '10 %').mean():.3f}, {hits(a).mean():.3f}, {values(a, lambda o: o.sides).mean():.2f}" for a in shown) + ".",
+    figure,
+    caption=f"Phantoms. ConVIRT and its variants; dotted: chance. {len(SEEDS)} seeds "
+    f"for ConVIRT, {few} for the others.",
+    alt="Three dot plots, a line a variant. Means of linear AUC, retrieval and side: "
+    + "; ".join(
+        f"{a} {at(a, '10 %').mean():.3f}, {hits(a).mean():.3f}, "
+        f"{values(a, lambda o: o.sides).mean():.2f}"
+        for a in shown
+    )
+    + ".",
 )
 
 # %% [markdown]
@@ -1239,22 +1545,45 @@ for ax, name in zip(axes, tasks, strict=True):
     plots.intervals(ax, MODELS, [named_right(arm, [name]).mean(1) for arm in MODELS])
     classes = len(tasks[name].wordings["unseen"])
     ax.axvline(1 / classes, color="0.5", lw=1, ls=":")
-    ax.set(title=f"{name} ({single.kind if name == 'reports' else sources[name].kind})", xlabel="balanced accuracy")
+    ax.set(
+        title=f"{name} ({single.kind if name == 'reports' else sources[name].kind})",
+        xlabel="balanced accuracy",
+    )
 for ax in axes[1:]:
     ax.set_yticklabels([])
 plots.show(
-    figure, caption="Classification by prompts in unseen words, without a classifier head; dotted: chance. The classes were seen in training, these wordings were not.",
-    alt="Four dot plots, one a data set. " + "; ".join(f"{name}: " + ", ".join(f"{arm} {named_right(arm, [name]).mean():.2f}" for arm in MODELS) for name in tasks) + ".",
+    figure,
+    caption="Classification by prompts in unseen words, without a classifier head; "
+    "dotted: chance. The classes were seen in training, these wordings were not.",
+    alt="Four dot plots, one a data set. "
+    + "; ".join(
+        f"{name}: "
+        + ", ".join(f"{arm} {named_right(arm, [name]).mean():.2f}" for arm in MODELS)
+        for name in tasks
+    )
+    + ".",
 )
 
 # %% [markdown]
 # ### What was found
 # At profile laptop (phantoms unless said; AUC and shares):
-# - **Reports teach, but labels teach more.** With 1 % of the labels (30 patients) ConVIRT's features reach 0.73, against 0.68 for SimCLR, 0.60 untrained and 0.68 for supervised training; at 10 % the supervised network is ahead (0.80 against 0.75), and at 100 % it has 0.86: ConVIRT with a tenth of the labels stays 0.11 behind (claim 1 not reproduced). As a *start* of supervised training it gains 0.03, 0.008 and nothing. The lead over SimCLR is 0.048 at 1 % (0.041 to 0.055, around the margin) and 0.022 at 10 %; SimCLR is clearly better than no training. In the space of images the gap is wide: 53 against 35 of 100 neighbours fit.
-# - **It is the text more than the contrast.** Writing the sentence gives features as good as contrast; asking yes or no is worse. And *whole reports* beat the single sentence by 0.060 (0.046 to 0.074): two of three sentences deny something, so a drawn sentence says little in 800 steps. The weight of the directions does not matter.
-# - **The frozen text tower** halves the retrieval (0.18 against 0.32; chance 0.14) and leaves the *image* features as they are: only retrieval shows this mistake. Temperature 1, equal sentences and mirror images made no difference that three seeds could show; right and left were hardly told apart at all, with or without mirrors.
-# - **UniMed-CLIP.** One model for all is better than specialists by 0.06, most on the smallest sets (0.08, barely above zero); but equal passes leave a specialist of 546 images only 33 steps, and whether longer training would close the gap was not tested. Ten wordings gain 0.024 over one (-0.005 to 0.050). (Claims 2 and 8 are marked real, but one of their four sets are phantoms.) A wrong modality costs 0.12 of cosine. Fundus grades stay near 0.33 (chance 0.20) for all. On the children that were kept out prompts are at chance (0.51).
-# - **Real X-rays.** On PneumoniaMNIST with 40 labels an untrained encoder reaches 0.85, SimCLR 0.895 and ConVIRT 0.900: pretraining on phantoms helps there, the reports add nothing that we could see.
+# - **Reports teach, but labels teach more.** With 1 % of the labels (30 patients) ConVIRT's features reach 0.73, against 0.68 for SimCLR, 0.60 untrained and
+#   0.68 for supervised training; at 10 % the supervised network is ahead (0.80 against 0.75), and at 100 % it has 0.86: ConVIRT with a tenth of the labels
+#   stays 0.11 behind (claim 1 not reproduced). As a *start* of supervised training it gains 0.03, 0.008 and nothing. The lead over SimCLR is 0.048 at 1 %
+#   (0.041 to 0.055, around the margin) and 0.022 at 10 %; SimCLR is clearly better than no training. In the space of images the gap is wide: 53 against 35 of
+#   100 neighbours fit.
+# - **It is the text more than the contrast.** Writing the sentence gives features as good as contrast; asking yes or no is worse. And *whole reports* beat the
+#   single sentence by 0.060 (0.046 to 0.074): two of three sentences deny something, so a drawn sentence says little in 800 steps. The weight of the directions
+#   does not matter.
+# - **The frozen text tower** halves the retrieval (0.18 against 0.32; chance 0.14) and leaves the *image* features as they are: only retrieval shows this
+#   mistake. Temperature 1, equal sentences and mirror images made no difference that three seeds could show; right and left were hardly told apart at all, with
+#   or without mirrors.
+# - **UniMed-CLIP.** One model for all is better than specialists by 0.06, most on the smallest sets (0.08, barely above zero); but equal passes leave a
+#   specialist of 546 images only 33 steps, and whether longer training would close the gap was not tested. Ten wordings gain 0.024 over one (-0.005 to 0.050).
+#   (Claims 2 and 8 are marked real, but one of their four sets are phantoms.) A wrong modality costs 0.12 of cosine. Fundus grades stay near 0.33 (chance 0.20)
+#   for all. On the children that were kept out prompts are at chance (0.51).
+# - **Real X-rays.** On PneumoniaMNIST with 40 labels an untrained encoder reaches 0.85, SimCLR 0.895 and ConVIRT 0.900: pretraining on phantoms helps there,
+#   the reports add nothing that we could see.
 
 # %% [markdown]
 # ## Paper and here
@@ -1272,16 +1601,22 @@ plots.show(
 
 # %% [markdown]
 # ## Play with it
-# **Question:** for which words does the score of the same images change most, and is it for the right reason? Move through sentences and see which phantoms the first ConVIRT model puts first.
+# **Question:** for which words does the score of the same images change most, and is it for the right reason? Move through sentences and see which phantoms the
+# first ConVIRT model puts first.
 
 # %% tags=["hide-input"]
 from medbook.explore import explore
 
 model = new_pair(len(words), None, SEEDS[0]).to(run.device).eval()
 model.load_state_dict(pretrained["ConVIRT", SEEDS[0]].weights)
-gallery, truth = single.test.images[place[:, 0].flatten()], single.test.labels[place[:, 0].flatten()].cpu()
+gallery = single.test.images[place[:, 0].flatten()]
+truth = single.test.labels[place[:, 0].flatten()].cpu()
 seen = F.normalize(predict(nn.Sequential(model.image, model.g_v), gallery), dim=1)
-TYPED = ("Enlarged heart.", "Normal heart size.", "Pleural effusion on the left.", "Pleural effusion on the right.", "No pleural effusion.", "Large pneumothorax.", "A mass in the right lung.", "Normal chest.")
+TYPED = (
+    "Enlarged heart.", "Normal heart size.", "Pleural effusion on the left.",
+    "Pleural effusion on the right.", "No pleural effusion.", "Large pneumothorax.",
+    "A mass in the right lung.", "Normal chest.",
+)
 
 CLOSEST = {}
 for sentence in TYPED:
@@ -1308,7 +1643,8 @@ explore(
 # ## Exercises
 #
 # ### Exercise 1: how low can the loss go?
-# In a batch of $N$ pairs, $m$ images share one and the same sentence, all others have their own. What is the least possible loss of these $m$ images? Compute it for $N=64$, $m=8$, and check it with `info_nce`.
+# In a batch of $N$ pairs, $m$ images share one and the same sentence, all others have their own. What is the least possible loss of these $m$ images? Compute
+# it for $N=64$, $m=8$, and check it with `info_nce`.
 
 # %% tags=["solution"]
 N, m = 64, 8
@@ -1316,12 +1652,16 @@ u = torch.eye(N, dtype=torch.float64)
 u[:m] = u[0]
 v = u.clone()  # the best an image can do is to sit on its sentence
 least = float(info_nce(v, u, tau=0.01, lam=1.0))
-print(f"mean loss {least:.4f}, m log(m) / N = {m * math.log(m) / N:.4f}; with equal sentences apart: {info_nce(v, u, 0.01, 1.0, equal=(u @ u.T) > 0.5):.4f}")
+print(
+    f"mean loss {least:.4f}, m log(m) / N = {m * math.log(m) / N:.4f}; with equal "
+    f"sentences apart: {info_nce(v, u, 0.01, 1.0, equal=(u @ u.T) > 0.5):.4f}"
+)
 assert abs(least - m * math.log(m) / N) < 1e-6
 
 # %% [markdown]
 # ### Exercise 2: unit vectors first
-# A class has prompts whose vectors are $(10, 0)$ and $(0, 1)$, another one $(0.7, 0.7)$ twice. An image is $(0.1, 1)$. Which class wins if the vectors are averaged as they are, and which if each is brought to length one before?
+# A class has prompts whose vectors are $(10, 0)$ and $(0, 1)$, another one $(0.7, 0.7)$ twice. An image is $(0.1, 1)$. Which class wins if the vectors are
+# averaged as they are, and which if each is brought to length one before?
 
 # %% tags=["solution"]
 first, second = torch.tensor([[[10.0, 0.0], [0.0, 1.0]], [[0.7, 0.7], [0.7, 0.7]]])
@@ -1329,34 +1669,51 @@ image, unit = torch.tensor([0.1, 1.0]), partial(F.normalize, dim=-1)
 plain = [float(unit(c.mean(0)) @ unit(image)) for c in (first, second)]
 scaled = [float(unit(unit(c).mean(0)) @ unit(image)) for c in (first, second)]
 print("as they are:", plain, "unit vectors:", scaled)
-assert plain[0] < plain[1] and abs(scaled[0] - scaled[1]) < 1e-6  # the long prompt no longer speaks for its class alone
+# the long prompt no longer speaks for its class alone
+assert plain[0] < plain[1] and abs(scaled[0] - scaled[1]) < 1e-6
 
 # %% [markdown]
 # ### Exercise 3: what can an image know of its report?
-# A patient has each of six findings with probability 0.3. The report mentions every finding, and half of what is absent. What share of sentences affirms a finding? Check it on `reports`.
+# A patient has each of six findings with probability 0.3. The report mentions every finding, and half of what is absent. What share of sentences affirms a
+# finding? Check it on `reports`.
 
 # %% tags=["solution"]
 import re
-affirming = [s for r in reports for s in r if not re.search(r"\b([Nn]o|not|[Nn]ormal|clear)\b", s) or "no lung markings" in s]
-expected = 6 * 0.3 / (6 * 0.3 + 0.5 * (6 * 0.7 + 3))  # sponge, needle and drain are absent, too
+affirming = [
+    s
+    for r in reports
+    for s in r
+    if not re.search(r"\b([Nn]o|not|[Nn]ormal|clear)\b", s) or "no lung markings" in s
+]
+# sponge, needle and drain are absent, too
+expected = 6 * 0.3 / (6 * 0.3 + 0.5 * (6 * 0.7 + 3))
 print(f"expected {expected:.2f}, counted {len(affirming) / sum(map(len, reports)):.2f}")
 assert abs(len(affirming) / sum(map(len, reports)) - expected) < 0.15
 
 # %% [markdown]
 # ## Where this breaks
-# - **Negative controls.** With reports of other patients, retrieval must fall to chance, and with captions of other images, the answers too: both are claims above. *Random* shows what an untrained encoder gives away.
-# - **The reports are too good.** Each sentence is true, each finding is mentioned, and there are six ways to say it. Real reports leave out, compare with images that we do not have, and copy themselves.
-# - **The phantom decides what is hard.** Its findings are sharper and its anatomy is simpler than real ones ([what is not realistic](../phantoms.md)). Verdicts on phantoms say how the methods compare there.
-# - **Captions from labels know only labels.** What UniMed-CLIP's label captions add beyond the label is our wording. A model that gives a class its name has learnt the classes that we wrote down. Only PneumoniaMNIST tests what was not taught; and with 156 breast and 400 fundus images differences of a few points cannot be seen.
+# - **Negative controls.** With reports of other patients, retrieval must fall to chance, and with captions of other images, the answers too: both are claims
+#   above. *Random* shows what an untrained encoder gives away.
+# - **The reports are too good.** Each sentence is true, each finding is mentioned, and there are six ways to say it. Real reports leave out, compare with
+#   images that we do not have, and copy themselves.
+# - **The phantom decides what is hard.** Its findings are sharper and its anatomy is simpler than real ones ([what is not realistic](../phantoms.md)). Verdicts
+#   on phantoms say how the methods compare there.
+# - **Captions from labels know only labels.** What UniMed-CLIP's label captions add beyond the label is our wording. A model that gives a class its name has
+#   learnt the classes that we wrote down. Only PneumoniaMNIST tests what was not taught; and with 156 breast and 400 fundus images differences of a few points
+#   cannot be seen.
 #
-# Two common misconceptions: *"The loss has hardly fallen, so nothing was learnt."* Most sentences fit most patients, so it stays near $\log N$ while the features get better (exercise 1). *"The model understands negation."* See what the slider gives for "No pleural effusion." Not to be concluded: that contrast beats captions or labels on real archives, what a CLIP trained on millions of pairs can do, or that a prompt is a diagnosis.
+# Two common misconceptions: *"The loss has hardly fallen, so nothing was learnt."* Most sentences fit most patients, so it stays near $\log N$ while the
+# features get better (exercise 1). *"The model understands negation."* See what the slider gives for "No pleural effusion." Not to be concluded: that contrast
+# beats captions or labels on real archives, what a CLIP trained on millions of pairs can do, or that a prompt is a diagnosis.
 # %% [markdown]
 # ## Go further
-# - The lists of ConVIRT's retrieval test: [yuhaozhang/convirt](https://github.com/yuhaozhang/convirt); UniMed-CLIP's code and data scripts: [mbzuai-oryx/UniMed-CLIP](https://github.com/mbzuai-oryx/UniMed-CLIP) (CC BY-NC).
+# - The lists of ConVIRT's retrieval test: [yuhaozhang/convirt](https://github.com/yuhaozhang/convirt); UniMed-CLIP's code and data scripts:
+#   [mbzuai-oryx/UniMed-CLIP](https://github.com/mbzuai-oryx/UniMed-CLIP) (CC BY-NC).
 # - Replicate the verdicts with your own seeds: `medbook run image_text_pretraining --profile laptop --seed 1 --out replications`.
 # - Replace the ten templates by sentences of a language model of your choice, and test them in the words of another one.
-# - Another chapter shares these encoders: with `text = chapter.load("image_text_pretraining")` it draws the same patients (`text.patients`) and gives the jobs of `text.reading` and `text.pretraining` to its
-#   own `run.map`. Equal jobs are computed once, and one encoder is one draw: a claim built on it uses three or more seeds, or says "given this encoder".
+# - Another chapter shares these encoders: with `text = chapter.load("image_text_pretraining")` it draws the same patients (`text.patients`) and gives the jobs
+#   of `text.reading` and `text.pretraining` to its own `run.map`. Equal jobs are computed once, and one encoder is one draw: a claim built on it uses three or
+#   more seeds, or says "given this encoder".
 
 # %%
 kept = [pretrained["ConVIRT", s].encoder for s in SEEDS]

@@ -16,10 +16,11 @@
 # %% [markdown]
 # # Unlearnable examples
 #
-# A hospital publishes chest X-rays so that radiologists can see them. Somebody downloads them and trains a commercial classifier, without asking. Could the hospital have
-# changed the images a little, too little to disturb a reader, so that a network trained on them learns nothing about real X-rays? Such images are called *unlearnable
-# examples*. This chapter builds four ways to make them, among them *Sparsity-Aware Local Masking* (SALM), which changes only a quarter of the pixels, and measures how much
-# each one protects. It also tests two ways around the noise, compression and a few clean images: **this is no protection to rely on**.
+# A hospital publishes chest X-rays so that radiologists can see them. Somebody downloads them and trains a commercial classifier, without asking. Could the
+# hospital have changed the images a little, too little to disturb a reader, so that a network trained on them learns nothing about real X-rays? Such images are
+# called *unlearnable examples*. This chapter builds four ways to make them, among them *Sparsity-Aware Local Masking* (SALM), which changes only a quarter of
+# the pixels, and measures how much each one protects. It also tests two ways around the noise, compression and a few clean images: **this is no protection to
+# rely on**.
 
 # %% [markdown]
 # ## What you will learn
@@ -40,31 +41,37 @@ run = medbook.start("unlearnable_examples", profile=profile, seed=seed)
 
 # %% [markdown]
 # ## The problem
-# The owner has $n$ images $x_i \in [0,1]^{C\times H\times W}$ ($C$ channels, $H\times W$ pixels) with labels $y_i$, one of $K$ classes, and releases $x_i+\delta_i$ with
-# $\|\delta_i\|_\infty \le \rho$: no pixel changes by more than $\rho$. The *thief* (in the literature: the victim) trains a network $f$ from scratch on the released images,
-# with whatever augmentation he likes, and uses it on clean images. The protection is good if the thief's **balanced accuracy on clean test images** (the mean recall over the
-# classes, so that guessing gives $1/K$ whatever the class sizes) is close to guessing; well below it is no better, since with two classes the thief could exchange the
-# answers. The owner does not know the network and cannot change an image once it is released.
+# The owner has $n$ images $x_i \in [0,1]^{C\times H\times W}$ ($C$ channels, $H\times W$ pixels) with labels $y_i$, one of $K$ classes, and releases
+# $x_i+\delta_i$ with $\|\delta_i\|_\infty \le \rho$: no pixel changes by more than $\rho$. The *thief* (in the literature: the victim) trains a network $f$
+# from scratch on the released images, with whatever augmentation he likes, and uses it on clean images. The protection is good if the thief's **balanced
+# accuracy on clean test images** (the mean recall over the classes, so that guessing gives $1/K$ whatever the class sizes) is close to guessing; well below it
+# is no better, since with two classes the thief could exchange the answers. The owner does not know the network and cannot change an image once it is released.
 
 # %% [markdown]
 # ## Look at the data
-# PneumoniaMNIST: chest X-rays of children, 28 x 28 pixels, *normal* or *pneumonia*. Training images are drawn with as many of each class. Two sets of clean images measure
-# the result: the official test split, on which networks trained on the other images do worse, and the official validation split, which resembles the training images (eight
-# of its 524 images are copies of training images, so it flatters every thief). (At profile smoke a procedural twin takes its place: shapes that look like chest X-rays, of no
-# patient.)
+# PneumoniaMNIST: chest X-rays of children, 28 x 28 pixels, *normal* or *pneumonia*. Training images are drawn with as many of each class. Two sets of clean
+# images measure the result: the official test split, on which networks trained on the other images do worse, and the official validation split, which resembles
+# the training images (eight of its 524 images are copies of training images, so it flatters every thief). (At profile smoke a procedural twin takes its place:
+# shapes that look like chest X-rays, of no patient.)
 
 # %%
 from medbook import plots
 
 plots.style()
 chest = run.load("pneumoniamnist")
-rows = [split.images[split.labels == k][:8].cpu() for split in (chest.train, chest.test) for k in (0, 1)]
+rows = [
+    split.images[split.labels == k][:8].cpu()
+    for split in (chest.train, chest.test)
+    for k in (0, 1)
+]
 names = [f"{split}, {name}" for split in ("train", "test") for name in chest.classes]
 plots.show(
     plots.image_grid(rows, labels=names),
-    caption=f"PneumoniaMNIST ({chest.kind} images). The classes differ by diffuse opacities, not by one spot. {chest.credit}",
-    alt="Four rows of eight small chest X-rays: training images and test images, normal above pneumonia. "
-    "Lungs with pneumonia look hazier and have less contrast; training and test images look alike.",
+    caption=f"PneumoniaMNIST ({chest.kind} images). The classes differ by diffuse "
+    f"opacities, not by one spot. {chest.credit}",
+    alt="Four rows of eight small chest X-rays: training images and test images, "
+    "normal above pneumonia. Lungs with pneumonia look hazier and have less contrast; "
+    "training and test images look alike.",
 )
 
 # %% tags=["nbval-check-output"]
@@ -74,14 +81,14 @@ print(tuple(chest.train.images.shape[1:]), chest.train.images.dtype, chest.class
 # ## SALM: noise on the pixels that matter
 #
 # ### Error-minimising noise (EM)
-# A network learns from its errors. If the noise on an image already makes the loss small, that image teaches nothing; what the network learns instead is to read the noise.
-# [Huang et al. 2021](https://arxiv.org/abs/2101.04898) therefore look for noise that *minimises* the training loss, together with the weights $\theta$ of a surrogate network
-# that the owner trains himself:
+# A network learns from its errors. If the noise on an image already makes the loss small, that image teaches nothing; what the network learns instead is to
+# read the noise. [Huang et al. 2021](https://arxiv.org/abs/2101.04898) therefore look for noise that *minimises* the training loss, together with the weights
+# $\theta$ of a surrogate network that the owner trains himself:
 #
 # $$\min_\theta \frac1n\sum_i \min_{\|\delta_i\|_\infty\le\rho} L\big(f_\theta(x_i+m_i\odot\delta_i), y_i\big) \qquad (1)$$
 #
-# Here $L$ is the cross-entropy, $\odot$ the product pixel by pixel, and the mask $m_i$ is 1 where a pixel may change: in EM, everywhere. The inner problem is solved by
-# signed gradient steps of size $\alpha$ *down* the loss (the opposite of an adversarial attack), each followed by a projection onto what is allowed:
+# Here $L$ is the cross-entropy, $\odot$ the product pixel by pixel, and the mask $m_i$ is 1 where a pixel may change: in EM, everywhere. The inner problem is
+# solved by signed gradient steps of size $\alpha$ *down* the loss (the opposite of an adversarial attack), each followed by a projection onto what is allowed:
 #
 # $$\delta \leftarrow \mathrm{clip}_{[-\rho,\rho]}\big(\delta-\alpha\,\mathrm{sign}\,\nabla_x L(f_\theta(x+m\odot\delta),y)\big),\qquad x+m\odot\delta\in[0,1] \qquad (2)$$
 
@@ -111,12 +118,13 @@ def descend(
     return torch.cat(done)
 
 # %% [markdown]
-# The outer problem is ordinary training: a few batches of stochastic gradient descent on the noisy images, then the noise of *every* image is improved for the frozen
-# network, and so on for some rounds. Noise belongs to its image: the images are never shuffled or moved while noise is written; augmentation comes later, at the thief's.
+# The outer problem is ordinary training: a few batches of stochastic gradient descent on the noisy images, then the noise of *every* image is improved for the
+# frozen network, and so on for some rounds. Noise belongs to its image: the images are never shuffled or moved while noise is written; augmentation comes
+# later, at the thief's.
 #
 # ### Sparsity-aware local masking (SALM)
-# [Sun et al. 2024](https://arxiv.org/abs/2403.10573) observe that in a medical image few pixels matter to the diagnosis, so a search over all pixels is wasted effort and
-# visible. SALM lets the surrogate choose a fraction $r$ of the pixels: a pixel is *significant* if the loss reacts to it,
+# [Sun et al. 2024](https://arxiv.org/abs/2403.10573) observe that in a medical image few pixels matter to the diagnosis, so a search over all pixels is wasted
+# effort and visible. SALM lets the surrogate choose a fraction $r$ of the pixels: a pixel is *significant* if the loss reacts to it,
 #
 # $$g_i = \textstyle\sum_c \big|\nabla_x L(f_\theta(x_i+\delta_i), y_i)\big|_c,\qquad m_i = 1 \text{ on the } r\,HW \text{ pixels of largest } g_i, \text{ else } 0 \qquad (3)$$
 #
@@ -129,21 +137,25 @@ def significance(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     parts, n = [], CHUNK[x.device.type]
     for x_, y_ in zip(x.split(n), y.split(n), strict=True):
         x_ = x_.clone().requires_grad_()
-        (g,) = torch.autograd.grad(F.cross_entropy(network(x_), y_, reduction="sum"), x_)
+        loss = F.cross_entropy(network(x_), y_, reduction="sum")
+        (g,) = torch.autograd.grad(loss, x_)
         parts.append(g.abs().sum(1, keepdim=True))
     return torch.cat(parts)
 
 def keep_top(score: Tensor, ratio: float) -> Tensor:
-    """Mask (N, 1, H, W) of 0 and 1: the `round(ratio * H * W)` pixels of largest score."""
-    need(score.ndim == 4 and 0 <= ratio <= 1, f"ratio is {ratio} of {told(score)}: 0 to 1")
+    """Mask (N, 1, H, W): 1 on the round(ratio * H * W) pixels of largest score."""
+    need(
+        score.ndim == 4 and 0 <= ratio <= 1,
+        f"ratio is {ratio} of {told(score)}: 0 to 1",
+    )
     n, _, h, w = score.shape
     top = score.reshape(n, h * w).topk(round(ratio * h * w), dim=1).indices
     mask = torch.zeros_like(score).reshape(n, h * w)
     return mask.scatter_(1, top, 1.0).reshape(n, 1, h, w)
 
 # %% [markdown]
-# Three ways to choose the same number of pixels: by the largest gradient (SALM), by the smallest, and by chance. The last two are the controls that tell whether the choice
-# matters.
+# Three ways to choose the same number of pixels: by the largest gradient (SALM), by the smallest, and by chance. The last two are the controls that tell
+# whether the choice matters.
 
 # %% tags=["define"]
 from collections.abc import Callable
@@ -177,10 +189,11 @@ def by_chance(surrogate: nn.Module, x: Tensor, y: Tensor, generator) -> Tensor:
     return keep_top(score, RATIO)
 
 def min_min(
-    surrogate: nn.Module, x: Tensor, y: Tensor, budget: Budget, generator: torch.Generator,
-    *, rho: float = RHO, choose: Choice | None = None, fixed_mask: bool = False,
+    surrogate: nn.Module, x: Tensor, y: Tensor, budget: Budget,
+    generator: torch.Generator, *, rho: float = RHO, choose: Choice | None = None,
+    fixed_mask: bool = False,
 ) -> Tensor:
-    """Noise that solves eq. 1, on all pixels (EM) or some (SALM); x, noise (N, C, H, W)."""
+    """Noise (N, C, H, W) that solves eq. 1, on all pixels (EM) or some (SALM)."""
     delta, mask = torch.zeros_like(x), torch.ones_like(x[:, :1])
     weights = surrogate.parameters()
     update = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=5e-4)
@@ -189,7 +202,8 @@ def min_min(
     queue = torch.empty(0, dtype=torch.long, device=x.device)
     for k in range(budget.rounds):
         surrogate.train()
-        for _ in range(budget.batches):  # outer problem: train on what is released so far
+        # outer problem: train on what is released so far
+        for _ in range(budget.batches):
             if len(queue) < 128:
                 order = torch.randperm(len(x), generator=generator, device=x.device)
                 queue = torch.cat([queue, order])
@@ -199,7 +213,7 @@ def min_min(
             update.step()
         if choose and not (fixed_mask and k > 0):
             mask = choose(surrogate, x + delta, y, chance)
-        # inner problem: a path of 2 rho a round reaches every noise; the mask drops others
+        # inner problem: a path of 2 rho a round reaches every noise
         alpha = 2 * rho / budget.steps
         delta = descend(surrogate, x, y, delta, mask, rho, alpha, budget.steps)
     return delta
@@ -207,8 +221,8 @@ def min_min(
 # %% [markdown]
 # ### Targeted adversarial poisoning (TAP)
 # [Fowl et al. 2021](https://arxiv.org/abs/2106.10807) train a surrogate on the clean images first and then push each image towards a *wrong* class,
-# $\delta=\arg\min_{\|\delta\|_\infty\le\rho} L(f(x+\delta), (y+1) \bmod K)$, while it keeps its label: the thief learns features of class $y+1$ as class $y$. The step is
-# again (2), with the other label. What is released is rounded to 8 bits, because the thief gets files.
+# $\delta=\arg\min_{\|\delta\|_\infty\le\rho} L(f(x+\delta), (y+1) \bmod K)$, while it keeps its label: the thief learns features of class $y+1$ as class $y$.
+# The step is again (2), with the other label. What is released is rounded to 8 bits, because the thief gets files.
 
 # %% tags=["define"]
 from medbook.training import TrainingLog, fit, predict, random_shift
@@ -218,7 +232,7 @@ def release(x: Tensor, delta: Tensor) -> Tensor:
     return ((x + delta) * 255).round().clamp(0, 255).to(torch.uint8)
 
 def targeted(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
-    """TAP: noise towards class (y + 1) mod K on a surrogate trained on the clean images."""
+    """TAP: noise towards class (y + 1) mod K, for a surrogate trained without noise."""
     classes, steps = int(y.max()) + 1, budget.rounds * budget.steps
     surrogate = make_network(resnet, x, classes, seed, budget.width)
     fit(surrogate, release(x, torch.zeros_like(x)), y, seed=seed, **budget.training)
@@ -228,16 +242,16 @@ def targeted(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
 
 # %% [markdown]
 # ### Synthetic perturbations
-# [Yu et al. 2022](https://arxiv.org/abs/2111.00898) use no network. Each class gets a random cluster in a space of few dimensions; a draw from it becomes a mosaic of flat
-# patches (here 4 x 4 patches). What all these noises share, they argue, is that they are linearly separable by class: a shortcut that is easier to learn than anatomy. This
-# one is class-wise (averaging the images of a class reveals it), the others differ from image to image.
+# [Yu et al. 2022](https://arxiv.org/abs/2111.00898) use no network. Each class gets a random cluster in a space of few dimensions; a draw from it becomes a
+# mosaic of flat patches (here 4 x 4 patches). What all these noises share, they argue, is that they are linearly separable by class: a shortcut that is easier
+# to learn than anatomy. This one is class-wise (averaging the images of a class reveals it), the others differ from image to image.
 
 # %% tags=["define"]
 import numpy as np
 from sklearn.datasets import make_classification
 
 def synthetic(x: Tensor, y: Tensor, seed: int, budget: Budget, grid: int = 4) -> Tensor:
-    """Class-wise mosaics of grid x grid patches, scaled to |delta| <= rho: (N, C, H, W)."""
+    """Class-wise mosaics of grid x grid patches, |delta| <= rho: (N, C, H, W)."""
     n, c, h, w = x.shape
     k, dims = int(y.max()) + 1, grid * grid * c
     codes, classes = make_classification(
@@ -304,20 +318,23 @@ def make_network(
 
 # %% [markdown]
 # ## The experiment
-# Every noise that needs a surrogate gets the same network and the same number of gradient passes over the images (`rounds * steps`); SALM needs one more a round to choose
-# its pixels, and TAP's surrogate is trained as long as a thief. No arm was tuned against another. But $\rho$, the data set, the number of images and of rounds were chosen
-# after trial runs with one to three seeds, in which SALM at $\rho=8/255$ had no effect: the verdicts hold for a setting in which protection was known to be possible. The
-# thief's learning rate is a common one and the same for all; he stops after a fixed number of steps, because without clean images he cannot choose the best moment.
+# Every noise that needs a surrogate gets the same network and the same number of gradient passes over the images (`rounds * steps`); SALM needs one more a
+# round to choose its pixels, and TAP's surrogate is trained as long as a thief. No arm was tuned against another. But $\rho$, the data set, the number of
+# images and of rounds were chosen after trial runs with one to three seeds, in which SALM at $\rho=8/255$ had no effect: the verdicts hold for a setting in
+# which protection was known to be possible. The thief's learning rate is a common one and the same for all; he stops after a fixed number of steps, because
+# without clean images he cannot choose the best moment.
 #
-# Arms: *unprotected*; *random noise* of $\pm\rho$; *synthetic*; *TAP*; *EM*; *SALM* with $r=1/4$; and as controls EM on *random* pixels, on those of the *lowest gradient*,
-# and on masks that stay *fixed* after the first round (largest gradient, or random), all with $r=1/4$. The fixed ones are needed because random pixels that are drawn anew
-# carry on only a quarter of the noise of the round before, while SALM's own pixels overlap more. Noise of size $\rho$ on a fraction $r$ of the pixels has the same mean
-# square $r\rho^2$ as noise of size $\rho\sqrt r$ on all: SALM is therefore compared with EM twice, at the same $\rho$ and at the same PSNR (peak signal-to-noise ratio,
-# $-10\log_{10}$ of the mean squared change, in dB; larger is less visible).
+# Arms: *unprotected*; *random noise* of $\pm\rho$; *synthetic*; *TAP*; *EM*; *SALM* with $r=1/4$; and as controls EM on *random* pixels, on those of the
+# *lowest gradient*, and on masks that stay *fixed* after the first round (largest gradient, or random), all with $r=1/4$. The fixed ones are needed because
+# random pixels that are drawn anew carry on only a quarter of the noise of the round before, while SALM's own pixels overlap more. Noise of size $\rho$ on a
+# fraction $r$ of the pixels has the same mean square $r\rho^2$ as noise of size $\rho\sqrt r$ on all: SALM is therefore compared with EM twice, at the same
+# $\rho$ and at the same PSNR (peak signal-to-noise ratio, $-10\log_{10}$ of the mean squared change, in dB; larger is less visible).
 
 # %% tags=["define"]
 from functools import partial
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim_index
+from torchmetrics.functional.image import (
+    structural_similarity_index_measure as ssim_index,
+)
 from medbook.data import Split
 
 Protection = Callable[[Tensor, Tensor, int, Budget], Tensor]  # x, y, seed to noise
@@ -374,7 +391,9 @@ class Released:
 def psnr(a: Tensor, b: Tensor) -> float:
     """Mean PSNR in dB of uint8 images."""
     need_pair(a, b)
-    need(a.dtype == torch.uint8, f"images are {told(a)}: this PSNR is of uint8, 0 to 255")
+    need(
+        a.dtype == torch.uint8, f"images are {told(a)}: this PSNR is of uint8, 0 to 255"
+    )
     mse = (a.float() - b.float()).square().mean((1, 2, 3)).clamp(min=1e-9)
     return float((10 * torch.log10(255**2 / mse)).mean())
 
@@ -398,25 +417,39 @@ tried = {arm: protect(Owner(ARMS[arm], sample, 7, brief)).images for arm in arms
 for arm, released in tried.items():
     change = (released.int() - sample.images.int()).abs()
     few_pixels = bool(((change > 0).sum((1, 2, 3)) <= 196).all())
-    print(f"{arm:16} {released.dtype}, within rho: {bool((change <= 16).all())}, at most a quarter of the pixels: {few_pixels}")
-verdict = run.claim("salm-7", ours=tried["SALM, r = 1"].cpu().numpy(), baseline=tried["EM"].cpu().numpy())
+    print(
+        f"{arm:16} {released.dtype}, within rho: {bool((change <= 16).all())}, at "
+        f"most a quarter of the pixels: {few_pixels}"
+    )
+verdict = run.claim(
+    "salm-7",
+    ours=tried["SALM, r = 1"].cpu().numpy(),
+    baseline=tried["EM"].cpu().numpy(),
+)
 print("SALM with r = 1 is EM:", verdict)
 
 # %% tags=["hide-input"]
 arms, one = list(tried)[:-1], int(sample.labels.argmin())  # a normal chest
 noises = [8 * (tried[arm][one].int() - sample.images[one].int()) + 128 for arm in arms]
-pair = [torch.stack([tried[arm][one] for arm in arms]), torch.stack(noises).clamp(0, 255).to(torch.uint8)]
+pair = [
+    torch.stack([tried[arm][one] for arm in arms]),
+    torch.stack(noises).clamp(0, 255).to(torch.uint8),
+]
 plots.show(
-    plots.image_grid([row.cpu() for row in pair], titles=arms, labels=["released", "noise x 8"]),
-    caption=f"One chest X-ray ({chest.kind}) under five protections of the same largest change, 16 of 255. Grey in the second row is no "
-    "change. Made in a short run on 40 images, to show what the noises look like.",
-    alt="Above, five versions of one chest X-ray. Below, their noise: random specks, a mosaic of 16 patches, two fine textures over the whole "
-    "image for TAP and EM, and for SALM a texture on a quarter of the pixels.",
+    plots.image_grid(
+        [row.cpu() for row in pair], titles=arms, labels=["released", "noise x 8"]
+    ),
+    caption=f"One chest X-ray ({chest.kind}) under five protections of the same "
+    "largest change, 16 of 255. Grey in the second row is no change. Made in a short "
+    "run on 40 images, to show what the noises look like.",
+    alt="Above, five versions of one chest X-ray. Below, their noise: random specks, a "
+    "mosaic of 16 patches, two fine textures over the whole image for TAP and EM, and "
+    "for SALM a texture on a quarter of the pixels.",
 )
 
 # %% [markdown]
-# A thief trains on what was released and is tested on clean images. He may treat the images first: compress them as JPEG, or get a fifth of them unprotected from
-# elsewhere.
+# A thief trains on what was released and is tested on clean images. He may treat the images first: compress them as JPEG, or get a fifth of them unprotected
+# from elsewhere.
 
 # %% tags=["define"]
 import io
@@ -428,7 +461,9 @@ def as_released(released: Tensor, clean: Tensor) -> Tensor:
 
 def jpeg(released: Tensor, clean: Tensor, quality: int = 10) -> Tensor:
     """uint8 grey images (N, 1, H, W) after JPEG compression."""
-    grey = released.dtype == torch.uint8 and released.ndim == 4 and released.shape[1] == 1
+    grey = (
+        released.dtype == torch.uint8 and released.ndim == 4 and released.shape[1] == 1
+    )
     need(grey, f"images are {told(released)}: this JPEG is of uint8 (N, 1, H, W)")
     need(1 <= quality <= 100, f"quality is {quality}: JPEG has 1 to 100")
     squeezed = []
@@ -476,7 +511,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Theft:
-    """What one thief achieved; one score a clean image, their mean: balanced accuracy."""
+    """What one thief achieved: scores of clean images, their mean balanced accuracy."""
 
     log: TrainingLog
     on_released: float
@@ -490,7 +525,9 @@ def clean_scores(network: nn.Module, split: Split) -> np.ndarray:
 
 def steal(attempt: Attempt) -> Theft:
     """Train a thief's network on released images and test it on clean ones."""
-    clean, y, budget = attempt.train.images, attempt.train.labels, attempt.budget
+    clean = attempt.train.images
+    y = attempt.train.labels
+    budget = attempt.budget
     # neither the surrogate's initial weights nor the owner's order of the images
     seed, classes = attempt.seed + 1, int(y.max()) + 1
     network = make_network(attempt.thief.build, clean, classes, seed, budget.width)
@@ -503,8 +540,8 @@ def steal(attempt: Attempt) -> Theft:
     )
 
 # %% [markdown]
-# The headline arms run with all seeds, the ablations with fewer. Arms of one seed share the images, their order, the augmentation and the initial weights of surrogate and
-# thief. What each arm was given stands in the folded table below the second cell.
+# The headline arms run with all seeds, the ablations with fewer. Arms of one seed share the images, their order, the augmentation and the initial weights of
+# surrogate and thief. What each arm was given stands in the folded table below the second cell.
 
 # %%
 TRAINING = {
@@ -512,19 +549,27 @@ TRAINING = {
     "batch_size": run.scale(smoke=32, laptop=128, gpu=128),
     "lr": 2e-3, "schedule": "onecycle", "augment": random_shift(2),
 }
-rounds, batches, steps = run.scale(smoke=(2, 4, 2), laptop=(5, 10, 5), gpu=(10, 10, 10))
-BUDGET = Budget(rounds, batches, steps, TRAINING, width=run.scale(smoke=4, laptop=16, gpu=16))
+BUDGET = run.scale(
+    smoke=Budget(rounds=2, batches=4, steps=2, training=TRAINING, width=4),
+    laptop=Budget(rounds=5, batches=10, steps=5, training=TRAINING, width=16),
+    gpu=Budget(rounds=10, batches=10, steps=10, training=TRAINING, width=16),
+)
 N_TRAIN = run.scale(smoke=96, laptop=1500, gpu=2400)
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))  # headline
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]  # ablations
 HEADLINE = [
-    "unprotected", "random noise", "synthetic", "TAP", "EM", "EM, equal PSNR", "SALM", "random mask",
+    "unprotected", "random noise", "synthetic", "TAP", "EM", "EM, equal PSNR", "SALM",
+    "random mask",
 ]
-ABLATION = ["lowest gradient", "fixed mask", "random fixed mask", "SALM, r = 0.1", "SALM, r = 0.5"]
+ABLATION = [
+    "lowest gradient", "fixed mask", "random fixed mask", "SALM, r = 0.1",
+    "SALM, r = 0.5",
+]
 
 THIEVES, plain = thieves(), "resnet, as released"
 others = ["cnn, as released", "vit, as released", "resnet, JPEG"]
-EXTRA = {"unprotected": others, "EM": others, "SALM": others}  # thieves on the fewer seeds
+# thieves on the fewer seeds
+EXTRA = {"unprotected": others, "EM": others, "SALM": others}
 FIRST = {"SALM": [plain, "resnet, 80 %"]}  # thieves on all seeds
 
 chests = {s: chest.train.balanced(N_TRAIN, s) for s in SEEDS}
@@ -539,9 +584,11 @@ sent = {
 }
 attempts = {
     (arm, thief, s): Attempt(
-        THIEVES[thief], releases[arm, s].images, chests[s], chest.val, chest.test, s, BUDGET
+        THIEVES[thief], releases[arm, s].images, chests[s], chest.val, chest.test, s,
+        BUDGET,
     )
-    for (arm, s), names in sent.items() for thief in names
+    for (arm, s), names in sent.items()
+    for thief in names
 }
 stolen = run.map(steal, list(attempts.values()))
 thefts: dict[tuple[str, str], list[Theft]] = {}
@@ -559,43 +606,65 @@ def released_by(arm: str) -> list[Released]:
 # %% tags=["hide-output"]
 for (arm, thief), found in thefts.items():
     run.arm(f"{arm} ({thief})", [theft.log for theft in found])
-    run.record(f"test/{arm} ({thief})", [theft.test.mean() for theft in found], on="test")
-    run.record(f"validation/{arm} ({thief})", [theft.validation.mean() for theft in found], on="validation")
-    run.record(f"released/{arm} ({thief})", [theft.on_released for theft in found], on="train")
+    run.record(
+        f"test/{arm} ({thief})", [theft.test.mean() for theft in found], on="test"
+    )
+    run.record(
+        f"validation/{arm} ({thief})",
+        [theft.validation.mean() for theft in found],
+        on="validation",
+    )
+    run.record(
+        f"released/{arm} ({thief})", [theft.on_released for theft in found], on="train"
+    )
     if thief == plain and arm != "unprotected":
-        run.record(f"psnr/{arm}", [r.psnr for r in released_by(arm)], unit="dB", on="train")
+        run.record(
+            f"psnr/{arm}", [r.psnr for r in released_by(arm)], unit="dB", on="train"
+        )
         run.record(f"ssim/{arm}", [r.ssim for r in released_by(arm)], on="train")
 run.arms_table()
 
 # %% [markdown]
 # ## What the paper claims, what we measure
-# The abstract claims that SALM prevents training on various data sets with various architectures, and that it outperforms earlier protections. Its tables were not at hand,
-# so the claims are tested by sign and margin, not against its numbers. Margins were fixed before the first laptop run, but after the trial runs named above. Two verdicts
-# follow nearly from the definition: salm-7, and salm-8 (a quarter of the pixels at the same $\rho$ is 6 dB less noise). The interval of a paired difference covers two
-# sources of chance: the seed, and the choice of the test images.
+# The abstract claims that SALM prevents training on various data sets with various architectures, and that it outperforms earlier protections. Its tables were
+# not at hand, so the claims are tested by sign and margin, not against its numbers. Margins were fixed before the first laptop run, but after the trial runs
+# named above. Two verdicts follow nearly from the definition: salm-7, and salm-8 (a quarter of the pixels at the same $\rho$ is 6 dB less noise). The interval
+# of a paired difference covers two sources of chance: the seed, and the choice of the test images.
 
 # %%
-units = np.arange(len(chest.test))  # the patients are not published: an image is the unit
-clean, ours, em = (scores_of(arm) for arm in ("unprotected", "SALM", "EM"))
+# the patients are not published: an image is the unit
+units = np.arange(len(chest.test))
+clean = scores_of("unprotected")
+ours = scores_of("SALM")
 few = len(FEWER)
 run.claim("salm-1", ours=ours, baseline=clean, units=units)
-run.claim("salm-2", ours=ours, baseline=em, units=units)
+run.claim("salm-2", ours=ours, baseline=scores_of("EM"), units=units)
 run.claim("salm-3", ours=ours, baseline=scores_of("EM, equal PSNR"), units=units)
 run.claim("salm-4", ours=ours, baseline=scores_of("random mask"), units=units)
 run.claim("salm-5", ours=ours[:few], baseline=scores_of("lowest gradient"), units=units)
 sweep = ("SALM, r = 0.1", "SALM", "SALM, r = 0.5", "EM")  # r = 0.1, 0.25, 0.5, 1
-run.claim("salm-6", ours=np.stack([scores_of(arm)[:few].mean(1) for arm in sweep], axis=1))
-seen = {arm: np.array([r.psnr for r in released_by(arm)]) for arm in HEADLINE[1:] + ABLATION}
+run.claim(
+    "salm-6", ours=np.stack([scores_of(arm)[:few].mean(1) for arm in sweep], axis=1)
+)
+seen = {
+    arm: np.array([r.psnr for r in released_by(arm)]) for arm in HEADLINE[1:] + ABLATION
+}
 run.claim("salm-8", ours=seen["SALM"], baseline=seen["EM"])
 for id, thief in {"salm-9": "cnn, as released", "salm-10": "vit, as released"}.items():
     run.claim(
-        id, ours=scores_of("SALM", thief), baseline=scores_of("unprotected", thief), units=units
+        id, ours=scores_of("SALM", thief), baseline=scores_of("unprotected", thief),
+        units=units,
     )
-run.claim("salm-11", ours=scores_of("SALM", "resnet, 80 %"), baseline=clean, units=units)
+run.claim(
+    "salm-11", ours=scores_of("SALM", "resnet, 80 %"), baseline=clean, units=units
+)
 run.claim("salm-12", ours=ours, baseline=scores_of("TAP"), units=units)
 run.claim("salm-13", ours=ours, baseline=scores_of("synthetic"), units=units)
-run.claim("salm-14", ours=ours, baseline=em, units=units)
-run.claim("salm-15", ours=scores_of("fixed mask"), baseline=scores_of("random fixed mask"), units=units)
+run.claim("salm-14", ours=ours, baseline=scores_of("EM"), units=units)
+run.claim(
+    "salm-15", ours=scores_of("fixed mask"), baseline=scores_of("random fixed mask"),
+    units=units,
+)
 run.claim("salm-16", ours=scores_of("random noise"), baseline=clean, units=units)
 run.claims_table()
 
@@ -608,25 +677,38 @@ import matplotlib.pyplot as plt
 single = HEADLINE + ABLATION
 figure, axes = plt.subplots(1, 2, figsize=(10, 5), sharey=True, layout="constrained")
 for ax, split in zip(axes, ("test", "validation"), strict=True):
-    plots.intervals(ax, single, [[getattr(t, split).mean() for t in thefts[arm, plain]] for arm in single])
+    plots.intervals(
+        ax,
+        single,
+        [[getattr(t, split).mean() for t in thefts[arm, plain]] for arm in single],
+    )
     ax.axvline(0.5, color="0.7", zorder=0)
     ax.set(xlabel=f"balanced accuracy on clean {split} images", xlim=(0.4, 1.02))
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9)
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9
+)
 best = min(HEADLINE, key=lambda arm: scores_of(arm).mean())
 plots.show(
-    figure, caption=f"Lower is better for the owner; the grey line is guessing. PneumoniaMNIST ({chest.kind}), {N_TRAIN} training images, "
-    f"{len(SEEDS)} seeds (ablations {len(FEWER)}), the thief's network has the surrogate's architecture. "
-    f"Lowest on the test images: {best}, {scores_of(best).mean():.2f}; unprotected: {clean.mean():.2f}.",
-    alt="Two dot plots with one line an arm: balanced accuracy on clean test images and on clean validation images, one dot a seed, "
-    "with mean and interval. Mean test accuracy: " + ", ".join(f"{arm} {scores_of(arm).mean():.2f}" for arm in single) + ".",
+    figure,
+    caption="Lower is better for the owner; the grey line is guessing. PneumoniaMNIST "
+    f"({chest.kind}), {N_TRAIN} training images, {len(SEEDS)} seeds (ablations "
+    f"{len(FEWER)}), the thief's network has the surrogate's architecture. Lowest on "
+    f"the test images: {best}, {scores_of(best).mean():.2f}; unprotected: "
+    f"{clean.mean():.2f}.",
+    alt="Two dot plots with one line an arm: balanced accuracy on clean test images "
+    "and on clean validation images, one dot a seed, with mean and interval. Mean "
+    "test accuracy: "
+    + ", ".join(f"{arm} {scores_of(arm).mean():.2f}" for arm in single)
+    + ".",
 )
 
 # %% [markdown]
-# Read the second panel too: the validation images resemble the training images more than the official test images do, so an unprotected network should do better there. A
-# protection that only worked on the shifted test set would show up as a gap between the panels.
+# Read the second panel too: the validation images resemble the training images more than the official test images do, so an unprotected network should do
+# better there. A protection that only worked on the shifted test set would show up as a gap between the panels.
 # ### Is the thief's network broken, or misled?
-# A thief whose learning rate is too high would look like a well protected data set. So look at his training: if he were broken, his loss would stay high and he would be
-# wrong on the images he was given. If the noise misled him, his loss falls, often faster than on clean images, he is right on what he was given, and wrong on clean images.
+# A thief whose learning rate is too high would look like a well protected data set. So look at his training: if he were broken, his loss would stay high and he
+# would be wrong on the images he was given. If the noise misled him, his loss falls, often faster than on clean images, he is right on what he was given, and
+# wrong on clean images.
 
 # %% tags=["hide-input"]
 figure, ax = plt.subplots()
@@ -638,12 +720,18 @@ for arm in ("unprotected", "random noise", "TAP", "EM", "SALM"):
     ax.plot(np.convolve(losses, np.ones(width) / width, mode="valid"), label=arm)
 ax.set(xlabel="optimiser step", ylabel="thief's training loss (nats)", yscale="log")
 ax.legend()
-right = {arm: np.mean([t.on_released for t in thefts[arm, plain]]) for arm in ("unprotected", "SALM", "EM")}
+right = {
+    arm: np.mean([t.on_released for t in thefts[arm, plain]])
+    for arm in ("unprotected", "SALM", "EM")
+}
 plots.show(
-    figure, caption="Training loss of the thief, mean over seeds, running mean over steps. Balanced accuracy on the released images at the end: "
-    + ", ".join(f"{arm} {value:.2f}" for arm, value in right.items()) + ".",
-    alt="Line plot of the thief's training loss against the optimiser step. Last values: "
-    + ", ".join(f"{arm} {value:.3f}" for arm, value in last.items()) + ".",
+    figure,
+    caption="Training loss of the thief, mean over seeds, running mean over steps. "
+    "Balanced accuracy on the released images at the end: "
+    + ", ".join(f"{arm} {value:.2f}" for arm, value in right.items())
+    + ".",
+    alt="Line plot of the thief's training loss against the optimiser step. Last "
+    "values: " + ", ".join(f"{arm} {value:.3f}" for arm, value in last.items()) + ".",
 )
 
 # %% [markdown]
@@ -656,11 +744,21 @@ for arm in single[1:]:
     ax.plot(*place, "o")
     ax.annotate(arm, place, textcoords="offset points", xytext=(5, 4), fontsize=8)
 ax.axhline(clean.mean(), color="0.6", ls="--", lw=1)
-ax.set(xlabel="PSNR of the released images (dB)", ylabel="balanced accuracy, clean test images")
+ax.set(
+    xlabel="PSNR of the released images (dB)",
+    ylabel="balanced accuracy, clean test images",
+)
 plots.show(
-    figure, caption="Down and to the right is better for the owner: less change, less to steal. Dashed: unprotected images.",
-    alt="Scatter plot of the thief's test accuracy against the PSNR of the released images: "
-    + ", ".join(f"{arm} {seen[arm].mean():.1f} dB, {scores_of(arm).mean():.2f}" for arm in single[1:]) + ".",
+    figure,
+    caption="Down and to the right is better for the owner: less change, less to "
+    "steal. Dashed: unprotected images.",
+    alt="Scatter plot of the thief's test accuracy against the PSNR of the released "
+    "images: "
+    + ", ".join(
+        f"{arm} {seen[arm].mean():.1f} dB, {scores_of(arm).mean():.2f}"
+        for arm in single[1:]
+    )
+    + ".",
 )
 
 # %% [markdown]
@@ -668,23 +766,42 @@ plots.show(
 
 # %% tags=["hide-input"]
 figure, ax = plt.subplots(figsize=(8, 5.5))
-rows = [(arm, thief) for arm in ("unprotected", "EM", "SALM") for thief in
-        ("resnet, as released", "cnn, as released", "vit, as released", "resnet, JPEG", "resnet, 80 %") if (arm, thief) in thefts]
-plots.intervals(ax, [f"{arm}: {thief}" for arm, thief in rows], [scores_of(*row).mean(1) for row in rows])
+rows = [
+    (arm, thief)
+    for arm in ("unprotected", "EM", "SALM")
+    for thief in (
+        "resnet, as released", "cnn, as released", "vit, as released", "resnet, JPEG",
+        "resnet, 80 %",
+    )
+    if (arm, thief) in thefts
+]
+plots.intervals(
+    ax,
+    [f"{arm}: {thief}" for arm, thief in rows],
+    [scores_of(*row).mean(1) for row in rows],
+)
 ax.axvline(0.5, color="0.7", zorder=0)
 ax.set(xlabel="balanced accuracy on clean test images", xlim=(0.4, 1.02))
-gain = {arm: scores_of(arm, "resnet, JPEG").mean() - scores_of(arm)[:few].mean() for arm in ("EM", "SALM")}
+gain = {
+    arm: scores_of(arm, "resnet, JPEG").mean() - scores_of(arm)[:few].mean()
+    for arm in ("EM", "SALM")
+}
 plots.show(
-    figure, caption="Thieves with other networks, a thief who compresses the images as JPEG (quality 10), and one who has a fifth of the images "
-    f"unprotected. JPEG changes the thief's accuracy by {gain['EM']:+.2f} (EM) and {gain['SALM']:+.2f} (SALM).",
+    figure,
+    caption="Thieves with other networks, a thief who compresses the images as JPEG "
+    "(quality 10), and one who has a fifth of the images unprotected. JPEG changes "
+    f"the thief's accuracy by {gain['EM']:+.2f} (EM) and {gain['SALM']:+.2f} (SALM).",
     alt="Dot plot of balanced accuracy on clean test images. Mean values: "
-    + ", ".join(f"{arm} with {thief} {scores_of(arm, thief).mean():.2f}" for arm, thief in rows) + ".",
+    + ", ".join(
+        f"{arm} with {thief} {scores_of(arm, thief).mean():.2f}" for arm, thief in rows
+    )
+    + ".",
 )
 
 # %% [markdown]
 # ### A second data set: MedNIST
-# MedNIST has six classes that differ as a hand differs from a head. We expect noise of this size to compete badly with a whole silhouette (an explanation, not a test). EM
-# and SALM, same $\rho$, same budget, 32 x 32 pixels.
+# MedNIST has six classes that differ as a hand differs from a head. We expect noise of this size to compete badly with a whole silhouette (an explanation, not
+# a test). EM and SALM, same $\rho$, same budget, 32 x 32 pixels.
 
 # %%
 atlas = run.load("mednist", size=32)
@@ -704,17 +821,30 @@ for (arm, _), theft in zip(plan, run.map(steal, attempts), strict=True):
 for arm, found in on_atlas.items():
     run.arm(f"MedNIST: {arm}", [theft.log for theft in found])
     run.record(f"mednist/test/{arm}", [theft.test.mean() for theft in found], on="test")
-    run.record(f"mednist/released/{arm}", [theft.on_released for theft in found], on="train")
+    run.record(
+        f"mednist/released/{arm}", [theft.on_released for theft in found], on="train"
+    )
 
 # %% tags=["hide-input"]
 figure, ax = plt.subplots(figsize=(7, 2.6))
-plots.intervals(ax, list(on_atlas), [[theft.test.mean() for theft in found] for found in on_atlas.values()])
+plots.intervals(
+    ax,
+    list(on_atlas),
+    [[theft.test.mean() for theft in found] for found in on_atlas.values()],
+)
 ax.axvline(1 / 6, color="0.7", zorder=0)
 ax.set(xlabel="balanced accuracy on clean MedNIST test images", xlim=(0.1, 1.02))
 plots.show(
-    figure, caption=f"MedNIST ({atlas.kind}), {N_ATLAS} training images, six classes (guessing: 0.17). Mean: "
-    + ", ".join(f"{arm} {np.mean([t.test.mean() for t in found]):.2f}" for arm, found in on_atlas.items()) + f". {atlas.credit}",
-    alt="Dot plot of balanced accuracy on clean MedNIST images, guessing marked, for unprotected images, EM and SALM; means in the caption.",
+    figure,
+    caption=f"MedNIST ({atlas.kind}), {N_ATLAS} training images, six classes "
+    "(guessing: 0.17). Mean: "
+    + ", ".join(
+        f"{arm} {np.mean([t.test.mean() for t in found]):.2f}"
+        for arm, found in on_atlas.items()
+    )
+    + f". {atlas.credit}",
+    alt="Dot plot of balanced accuracy on clean MedNIST images, guessing marked, for "
+    "unprotected images, EM and SALM; means in the caption.",
 )
 
 # %% [markdown]
@@ -739,33 +869,45 @@ plots.show(
 
 # %% [markdown]
 # ## Play with it
-# How many pixels does the noise need? Move the slider and watch the mask. **Question:** from which fraction $r$ on do you see the noise in the released image at a normal
-# viewing distance, and which parts of the chest does the surrogate choose first?
+# How many pixels does the noise need? Move the slider and watch the mask. **Question:** from which fraction $r$ on do you see the noise in the released image
+# at a normal viewing distance, and which parts of the chest does the surrogate choose first?
 
 # %% tags=["hide-input"]
 from medbook.explore import explore
 
-demo = chest.train.balanced(run.scale(smoke=40, laptop=200, gpu=200), seed=run.seeds(1)[0])
+demo = chest.train.balanced(
+    run.scale(smoke=40, laptop=200, gpu=200), seed=run.seeds(1)[0]
+)
 RATIOS = [0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0]
 owners = [Owner(salm(r), demo, 1, BUDGET) for r in RATIOS]
 noisy = dict(zip(RATIOS, run.map(protect, owners), strict=True))
 
 def draw(ratio: float):
     """Clean image, noise and released image side by side, for a fraction of pixels."""
-    released, original = (x[3, 0].cpu().float() for x in (noisy[ratio].images, demo.images))
+    released, original = (
+        x[3, 0].cpu().float() for x in (noisy[ratio].images, demo.images)
+    )
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.2))
     axes[0].imshow(original, vmin=0, vmax=255)
     axes[1].imshow(released - original, cmap="gray", vmin=-16, vmax=16)
     axes[2].imshow(released, vmin=0, vmax=255)
     changed = float((released != original).float().mean())
-    for ax, title in zip(axes, ("clean", f"noise ({changed:.0%} of pixels)", "released"), strict=True):
+    for ax, title in zip(
+        axes, ("clean", f"noise ({changed:.0%} of pixels)", "released"), strict=True
+    ):
         ax.set(title=title, xticks=[], yticks=[])
     return figure
 
 explore(
-    draw, RATIOS, label="fraction r of the pixels",
-    caption=f"SALM on one training image ({chest.kind}): clean, noise (grey is none, black and white are -16 and +16 of 255), released.",
-    alt=lambda r: f"Three images for r = {r:g}: a chest X-ray, the noise on its chosen pixels, and the noisy X-ray.",
+    draw,
+    RATIOS,
+    label="fraction r of the pixels",
+    caption=f"SALM on one training image ({chest.kind}): clean, noise (grey is none, "
+    "black and white are -16 and +16 of 255), released.",
+    alt=lambda r: (
+        f"Three images for r = {r:g}: a chest X-ray, the noise on its chosen pixels, "
+        "and the noisy X-ray."
+    ),
     start=3,
 )
 
@@ -773,13 +915,17 @@ explore(
 # ## Exercises
 #
 # ### Exercise 1: predict the PSNR
-# Noise of exactly $\pm\rho$ on a fraction $r$ of the pixels has a PSNR of $-10\log_{10}(r\rho^2)$ dB. Compute it for SALM and for EM and compare it with the measured values.
-# Why are the measured ones a little higher?
+# Noise of exactly $\pm\rho$ on a fraction $r$ of the pixels has a PSNR of $-10\log_{10}(r\rho^2)$ dB. Compute it for SALM and for EM and compare it with the
+# measured values. Why are the measured ones a little higher?
 
 # %% tags=["solution"]
 for arm, r in {"SALM": RATIO, "EM": 1.0}.items():
-    print(f"{arm}: predicted {(predicted := -10 * np.log10(r * RHO**2)):.1f} dB, measured {seen[arm].mean():.1f} dB")
-    assert seen[arm].mean() >= predicted - 0.1  # clipping to [0, 1] and pixels that end inside the bound only take noise away
+    print(
+        f"{arm}: predicted {(predicted := -10 * np.log10(r * RHO**2)):.1f} dB, "
+        f"measured {seen[arm].mean():.1f} dB"
+    )
+    # clipping to [0, 1] and pixels that end inside the bound only take noise away
+    assert seen[arm].mean() >= predicted - 0.1
 
 # %% [markdown]
 # ### Exercise 2: turn the sign
@@ -791,15 +937,19 @@ network = make_network(resnet, x, 2, 11, BUDGET.width)
 fit(network, demo.images, y, seed=11, **BUDGET.training)
 loss_after = {}
 for name, step in {"descend": RHO / 2, "stay": 0.0, "ascend": -RHO / 2}.items():
-    delta = descend(network, x, y, torch.zeros_like(x), torch.ones_like(x[:, :1]), RHO, step, 3)
-    loss_after[name] = float(F.cross_entropy(predict(network, release(x, delta)), y.cpu()))
+    delta = descend(
+        network, x, y, torch.zeros_like(x), torch.ones_like(x[:, :1]), RHO, step, 3
+    )
+    loss_after[name] = float(
+        F.cross_entropy(predict(network, release(x, delta)), y.cpu())
+    )
 print({name: round(value, 3) for name, value in loss_after.items()})
 assert loss_after["descend"] <= loss_after["stay"] <= loss_after["ascend"]
 
 # %% [markdown]
 # ### Exercise 3: is the noise a linear shortcut?
-# Yu et al. argue that such noise is linearly separable by class. Fit a logistic regression to the *noise alone* of half of some protected images and test it on the other
-# half. Which arms exceed random noise?
+# Yu et al. argue that such noise is linearly separable by class. Fit a logistic regression to the *noise alone* of half of some protected images and test it on
+# the other half. Which arms exceed random noise?
 
 # %% tags=["solution"]
 from sklearn.linear_model import LogisticRegression
@@ -808,7 +958,9 @@ arms, separable = ("random noise", "synthetic", "EM", "SALM"), {}
 owners = [Owner(ARMS[arm], demo, 11, BUDGET) for arm in arms]
 for arm, released in zip(arms, run.map(protect, owners), strict=True):
     noise = released.images.float() - demo.images.float()
-    half, flat = len(noise) // 2, noise.flatten(1).cpu().numpy() / 255  # fitted on one half, tested on the other
+    half = len(noise) // 2
+    # fitted on one half, tested on the other
+    flat = noise.flatten(1).cpu().numpy() / 255
     model = LogisticRegression(max_iter=200).fit(flat[:half], y[:half].cpu())
     separable[arm] = model.score(flat[half:], y[half:].cpu())
 print({arm: f"{value:.2f}" for arm, value in separable.items()})
@@ -816,21 +968,23 @@ assert separable["synthetic"] > 0.95 > separable["random noise"]
 
 # %% [markdown]
 # ## Where this breaks
-# - **The negative control failed.** Random noise of the same size should protect nothing (claim salm-16), but in the stored laptop run it does lower the accuracy on the
-#   official test split, and a little on the validation split: probably because a network trained on noisy images meets clean ones as something new. Part of the effect of every arm with all
-#   pixels at $\rho=16/255$ is this mismatch, so read the first figure against the line *random noise* too, not only against *unprotected*.
-# - **Success comes or fails as a whole.** In the stored laptop run most seeds end at guessing and a few escape; a t interval over so few seeds is wide, and describes that poorly.
-# - **It is no protection to rely on.** A thief may compress the images or collect a few clean ones (both measured above), augment strongly, train adversarially (not measured
-#   here) or wait for a better method; released images cannot be called back. Law, contracts and access control protect data; noise does not.
-# - **It damages the data for everybody**, researchers with consent included, and this chapter does not test whether radiologists diagnose as well on noisy X-rays. Do not
-#   diagnose from protected images.
+# - **The negative control failed.** Random noise of the same size should protect nothing (claim salm-16), but in the stored laptop run it does lower the
+#   accuracy on the official test split, and a little on the validation split: probably because a network trained on noisy images meets clean ones as something
+#   new. Part of the effect of every arm with all pixels at $\rho=16/255$ is this mismatch, so read the first figure against the line *random noise* too, not
+#   only against *unprotected*.
+# - **Success comes or fails as a whole.** In the stored laptop run most seeds end at guessing and a few escape; a t interval over so few seeds is wide, and
+#   describes that poorly.
+# - **It is no protection to rely on.** A thief may compress the images or collect a few clean ones (both measured above), augment strongly, train adversarially
+#   (not measured here) or wait for a better method; released images cannot be called back. Law, contracts and access control protect data; noise does not.
+# - **It damages the data for everybody**, researchers with consent included, and this chapter does not test whether radiologists diagnose as well on noisy
+#   X-rays. Do not diagnose from protected images.
 # - **Scale.** At 28 pixels a quarter of the image is 196 pixels: the argument that few pixels matter is weak here. $\rho = 16/255$ is visible.
-# - **One data set carries the verdicts**, of children in one hospital. Patients are not published, so the interval over images is too narrow if a patient has several. The
-#   seeds draw overlapping training sets from the same 4,708 images.
+# - **One data set carries the verdicts**, of children in one hospital. Patients are not published, so the interval over images is too narrow if a patient has
+#   several. The seeds draw overlapping training sets from the same 4,708 images.
 #
-# Two common misconceptions: *"The noise hides the anatomy."* It does not, the thief ignores the anatomy because the noise is easier. *"It is an adversarial attack."* An
-# attack climbs the loss of a finished network; this noise descends it before the network exists (TAP is the exception).
-# Not to be concluded: that a hospital can publish images safely, that SALM beats or loses to EM at clinical resolution, that its pixels show where the disease is.
+# Two common misconceptions: *"The noise hides the anatomy."* It does not, the thief ignores the anatomy because the noise is easier. *"It is an adversarial
+# attack."* An attack climbs the loss of a finished network; this noise descends it before the network exists (TAP is the exception). Not to be concluded: that
+# a hospital can publish images safely, that SALM beats or loses to EM at clinical resolution, that its pixels show where the disease is.
 
 # %% [markdown]
 # ## Go further
