@@ -8,6 +8,7 @@ import pytest
 
 from medbook import results
 from medbook._book import lint, readme
+from medbook._book.lint import size
 from medbook._book.markdown import without_fences
 from medbook._book.project import Project
 
@@ -109,7 +110,6 @@ for id in ("filter-2", "filter-3"):
 # %%
 run.finish()
 '''
-CHAPTER += "# padding\n" * (260 - CHAPTER.count("\n"))
 
 CLAIM = """
     - {{id: {slug}-{n}, statement: It is right., kind: greater, metric: accuracy, better: higher,
@@ -245,7 +245,6 @@ MISTAKES = {
     "todo": ("# - two", "# - TODO", "TODO is left", "# - TODO"),
     "machine": ("# - two", "# - see /home/me/data", "a path of one machine", "# - see"),
     "windows": ("# - two", "# - see C:\\\\data", "a path of one machine", "# - see"),
-    "size": ("# padding\n" * 100, "", " lines; a chapter has 250 to 800", "# ---"),
     "parameters": ("seed = 0", "seed = 1", 'the parameters are profile = "auto"', "# %% tags"),
     "no parameters": ('tags=["parameters"]', "", "is tagged `parameters`", "# %% \nprofile"),
     "finish": ("run.finish()", "run.finished()", "calls run.finish()", "# %%\nrun.fin"),
@@ -253,7 +252,24 @@ MISTAKES = {
     "magic": ("\n1\n", "\n%pip list\n", "not plain Python", '# %% tags=["solution"]'),
     "define": ("RHO = 16 / 255", "RHO = float(1)", "`define` cell only defines", "RHO ="),
     "define prints": ("RHO = 16 / 255", "print(RHO)", "`define` cell only defines", "print(RHO)"),
-    "wide": ("RHO = 16 / 255", "RHO = 16 / 255  #" + "-" * 76, "93 columns", "RHO ="),
+    "wide": ("RHO = 16 / 255", "RHO = 16 / 255  #" + "-" * 72, "89 columns", "RHO ="),
+    "wide glue": ("import medbook\n", "import medbook  #" + "-" * 72 + "\n", "89 col", "import m"),
+    "wide prose": ("# - two", "# - two " + "a " * 76 + "b", "161 columns of prose", "# - two"),
+    "long": ("\n1\n", "\n1\n" + "2\n" * 400, "lines of code; this chapter has at", "# ---"),
+    "wordy": ("# - two", "# - two\n" + "# a b\n" * 1080, "words of prose; this ch", "# ---"),
+    "two statements": ("\n1\n", "\n1; 2\n", "a second statement on this line", "1; 2"),
+    "short block": ("\n1\n", "\nif x: 2\n", "a second statement on this line", "if x: 2"),
+    "last of two": ("\n1\n", "\nf(\n    2\n); g()\n", "a second statement", "); g()"),
+    "packed": ("\n1\n", "\na, b, c = f()\n", "3 names in one assignment; at most 2", "a, b"),
+    "packed pairs": ("\n1\n", "\n(a, b), c = f()\n", "3 names in one assignment", "(a, b)"),
+    "packed list": ("\n1\n", "\n[a, *b, c] = f()\n", "3 names in one assignment", "[a, *b"),
+    "lambda": ("RHO = 16 / 255", "f = lambda x: x", "a lambda with a name", "f = lambda"),
+    "lambda of two": ("\n1\n", "\na, f = 1, lambda x: x\n", "a lambda with", "a, f = 1"),
+    "lambda with a type": ("\n1\n", "\nf: F = lambda x: x\n", "a lambda with", "f: F ="),
+    "lambda in passing": ("\n1\n", "\ng(f := lambda x: x)\n", "a lambda with", "g(f :="),
+    "fmt": ("\n1\n", "\nf(1)  # fmt: skip\n", "`# fmt: skip` is for tables", "f(1)  # fmt"),
+    "fmt off": ("\n1\n", "\n# fmt: off\nf(1)\n", "is for tables of data", "# fmt: off"),
+    "fmt calls": ("\n1\n", "\na = [f(1)]  # fmt: skip\n", "is for tables", "a = [f(1)"),
     "check cell": ("nbval-check-output", "other", "tagged `nbval-check-output`", "# ---"),
     "alt": ('alt="A line that falls."', 'alt=" "', "show() lacks `alt`", "plots.show"),
     "no alt": (', alt="A line that falls."', "", "show() lacks `alt`", "plots.show"),
@@ -302,6 +318,85 @@ def test_one_map_of_many_jobs_and_solutions_that_train_are_let_pass(book):
     )
     (book.root / SOURCE).write_text(source)
     assert not [p for p in problems(book) if "map" in p or "trial" in p]
+
+
+ALLOWED = {
+    "shape": "n, c, h, w = x.shape",
+    "two names": "a, b = f()",
+    "lambda without a name": "g(key=lambda x: x)",
+    "lambda in a table": 'F = {"one": lambda x: x}',
+    "table": "T = [\n    (1,  2),\n    (10, 2),\n]  # fmt: skip",
+    "88 columns": "a = 1  #" + "-" * 80,
+    "a block": "for i in x:\n    f(i)\nelse:\n    g()",
+    "a text about it": 'f("# fmt: skip; a = lambda: 1")',
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_code_that_is_let_pass(book, name):
+    (book.root / SOURCE).write_text(CHAPTER.replace("\n1\n", f"\n{ALLOWED[name]}\n"))
+    assert [p for p in problems(book) if "is stale" not in p] == []
+
+
+PROSE = {
+    "table": "# | " + "wide " * 40 + "|",
+    "equation": "# $$" + "a + " * 50 + "b$$",
+    "equation on lines": "# $$\n# " + "a + " * 50 + "b\n# $$",
+    "fence": "# ```\n# " + "wide " * 40 + "\n# ```",
+    "address": "# <https://example.org/" + "a" * 200 + ">",
+    "160 columns": "# " + "a " * 78 + "bb",
+    "words of a table": "# | a | b |\n" * 1200,
+}
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_text_that_is_let_pass(book, name):
+    source = CHAPTER.replace("# ## The filter\n", f"# ## The filter\n#\n{PROSE[name]}\n")
+    (book.root / SOURCE).write_text(source)
+    assert [p for p in problems(book) if "is stale" not in p] == []
+
+
+def test_a_second_system_allows_more(book):
+    code, prose = ("\n1\n", "\n1\n" + "2\n" * 400), ("# - two", "# - two\n" + "# a b\n" * 1080)
+    for text, more in (code, prose):
+        (book.root / SOURCE).write_text(CHAPTER.replace(text, more))
+        assert [p for p in problems(book) if "this chapter has at most" in p]
+        both = CHAPTER.replace(text, more).replace("systems: [filter]", "systems: [filter, other]")
+        (book.root / SOURCE).write_text(both)
+        assert not [p for p in problems(book) if "this chapter has at most" in p]
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (428, None),
+        (440, None),
+        (427, "428 lines of code; this chapter has at most 427"),
+        (460, "428 lines of code, yet lint/size.py allows it 460: lower it to 428"),
+    ],
+)
+def test_an_older_chapter_has_an_allowance_that_only_shrinks(book, monkeypatch, held, message):
+    lines = sum(map(bool, _code_lines(CHAPTER)))
+    (book.root / SOURCE).write_text(CHAPTER.replace("\n1\n", "\n1\n" + "2\n" * (428 - lines)))
+    monkeypatch.setitem(size.LINES_HELD, "filters", held)
+    found = [p.split(": ", 1)[1] for p in problems(book) if "lines of code" in p]
+    assert found == ([message] if message else [])
+
+
+def test_an_allowance_that_is_not_needed_goes(book, monkeypatch):
+    monkeypatch.setitem(size.WORDS_HELD, "filters", 3000)
+    assert any("allows it 3000: take it out" in p for p in problems(book))
+
+
+def test_no_allowance_is_added_or_raised():
+    assert set(size.WORDS_HELD) <= {"diffusion", "image_similarity"}
+    assert sum(size.WORDS_HELD.values()) <= 4636
+    assert len(size.LINES_HELD) <= 7 and sum(size.LINES_HELD.values()) <= 6822
+
+
+def _code_lines(source):
+    cells = jupytext.reads(source, fmt="py:percent").cells
+    return [line for c in cells if c.cell_type == "code" for line in c.source.splitlines()]
 
 
 def test_code_cells_are_counted_as_in_runs(book):

@@ -1,11 +1,14 @@
 """Everything in the book's design that a program can check, named by file and cell."""
 
-from medbook._book.lint import book, code, devices, prose, trials
+from medbook._book.lint import book, code, devices, prose, size, thoughts, trials
 from medbook._book.lint.page import Page
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Chapter, Project
 
-RULES = (*prose.RULES, *code.RULES, *book.RULES, devices.definitions, *trials.RULES)
+RULES = (
+    *prose.RULES, *size.RULES, *code.RULES, *thoughts.RULES, *book.RULES, *trials.RULES,
+    devices.definitions,
+)  # fmt: skip
 
 
 def check(project: Project, chapters: list[Chapter]) -> list[str]:

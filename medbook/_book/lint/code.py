@@ -11,8 +11,6 @@ DEFINING = (
     ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef,
 )  # fmt: skip
 
-COLUMNS = 92  # what a page shows of a line of code without scrolling
-
 
 def plain_python(page: Page) -> Problems:
     """No magics: the source is a Python file."""
@@ -44,14 +42,6 @@ def definitions(page: Page) -> Problems:
         for node in page.trees[number].body:
             if not _defines(node):
                 yield page.at(number, "a `define` cell only defines", node.lineno)
-
-
-def narrow(page: Page) -> Problems:
-    """The method is read on the page: its lines are not cut off."""
-    for number, cell in page.code("define").items():
-        for line, content in enumerate(cell.source.splitlines(), 1):
-            if len(content) > COLUMNS:
-                yield page.at(number, f"{len(content)} columns; a page shows {COLUMNS}", line)
 
 
 def _defines(node: ast.stmt) -> bool:
@@ -150,5 +140,5 @@ def _owner(call: ast.Call) -> str:
 
 
 RULES = (
-    plain_python, parameters, finishes, definitions, narrow, check_cells, figures, claims, imports,
+    plain_python, parameters, finishes, definitions, check_cells, figures, claims, imports,
 )  # fmt: skip

@@ -10,22 +10,11 @@ AFTER = (
     "The experiment", "What the paper claims, what we measure", "Paper and here", "Play with it",
     "Exercises", "Where this breaks", "Go further",
 )  # fmt: skip
-LINES = (250, 800)  # with one system, without folded cells
-FURTHER = 100  # lines for each further system: its mechanism stands in the chapter
 A_FEW = range(3, 6)  # objectives, exercises
 ROLE = re.compile(r"\{[A-Za-z][\w:.+-]*\}\0")  # \0 stands for a code span
 CODE_SPAN = re.compile(r"`[^`\n]+`")
 DIRECTIVE = re.compile(r"^\s*(`{3,}\{|~{3,}\{|:{3,})")
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(home|root|Users|mnt|tmp|work|content)/|\b[A-Z]:\\")
-
-
-def size(page: Page) -> Problems:
-    """A chapter can be read at one sitting; cells that only draw are folded away and not read."""
-    folded = sum(len(cell.source.splitlines()) + 2 for cell in page.code("hide-input").values())
-    count = len(page.text.splitlines()) - folded
-    low, high = LINES[0], LINES[1] + FURTHER * (len(page.chapter.meta["systems"] or [1]) - 1)
-    if not low <= count <= high:
-        yield page.at(0, f"{count} lines; a chapter has {low} to {high}")
 
 
 def lines(page: Page) -> Problems:
@@ -116,5 +105,5 @@ def exercises(page: Page) -> Problems:
 
 
 RULES = (
-    size, lines, one_title, sections, objectives, ingredients, plain_markdown, exercises,
+    lines, one_title, sections, objectives, ingredients, plain_markdown, exercises,
 )  # fmt: skip
