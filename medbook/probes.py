@@ -3,10 +3,12 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics.functional.classification import binary_auroc
 
 from medbook.refuse import need, need_finite, need_matrix, told
 
@@ -21,61 +23,61 @@ class Features(NamedTuple):
 
 
 def auc(scores: Tensor, labels: Tensor) -> float:
-    """Area under the ROC curve, mean over the columns of (n, K) in which both labels occur.
-
-    Returns:
-        0 to 1; 0.5 if no column has both.
+    """Area under the ROC curve, 0 to 1: mean over the columns of scores and labels, (n, K) each.
 
     Raises:
-        MedbookError: other shapes, a score that is NaN, a label that is neither 0 nor 1.
+        MedbookError: other shapes, a label that is neither 0 nor 1, a column in which a score is
+            NaN or all labels are the same.
 
     >>> auc(torch.tensor([[0.1], [2.0]]), torch.tensor([[0], [1]]))
     1.0
     """
     _need_labels(labels, len(scores))
     need(scores.shape == labels.shape, f"scores are {told(scores)}, labels {told(labels)}")
+    columns = zip(scores.detach().cpu().T, labels.cpu().T, strict=True)
+    return float(np.mean([_area(s, y, k) for k, (s, y) in enumerate(columns)]))
+
+
+def _area(scores: Tensor, labels: Tensor, k: int) -> float:
+    """Area under the ROC curve of column k, (n,) each."""
     unknown = int(scores.isnan().sum())
-    need(not unknown, f"{unknown} of the scores, {told(scores)}, are NaN: they have no order")
-    both = (labels.amin(0) != labels.amax(0)).nonzero().flatten().tolist()
-    # ranks: the metric would take numbers outside 0 to 1 for logits and round large ones to ties
-    ranks = [scores[:, k].unique(return_inverse=True)[1] / len(scores) for k in both]
-    areas = [binary_auroc(r, labels[:, k].long()) for r, k in zip(ranks, both, strict=True)]
-    return float(torch.stack(areas).mean()) if areas else 0.5
+    need(not unknown, f"{unknown} of the scores in column {k} are NaN: they have no order")
+    only = f"column {k} holds the label {int(labels[0])} alone"
+    need(labels.min() < labels.max(), f"{only}: an area needs 0 and 1, so leave the column out")
+    return roc_auc_score(labels.numpy(), scores.numpy())
 
 
-def logistic(h: Tensor, y: Tensor, strength: float) -> nn.Linear:
+def logistic(h: Tensor, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     """Logistic regression of each column of y on h, to convergence.
 
     Args:
         h: (n, d), about standardised.
         y: (n, K) of 0 and 1.
-        strength: > 0, of the penalty on squared weights and offset, which also bounds them where a
-            column holds one label only.
+        strength: > 0, of the penalty on squared weights, beside the mean loss.
+
+    Returns:
+        weights (K, d) and offsets (K,). A column with one label only has nothing to separate:
+        its weights and its offset are 0.
 
     Raises:
         MedbookError: no rows, features that are not finite, other labels, no penalty.
 
-    >>> logistic(torch.tensor([[-1.0], [1.0]]), torch.tensor([[0], [1]]), 0.1).weight.item() > 0
+    >>> weight, offset = logistic(torch.tensor([[-1.0], [1.0]]), torch.tensor([[0], [1]]), 0.1)
+    >>> weight.item() > 0
     True
     """
     need_matrix(h=h)
     _need_labels(y, len(h))
     need(strength > 0, f"strength is {strength}: the weights stay finite only if it is > 0")
-    head = nn.utils.skip_init(nn.Linear, h.shape[1], y.shape[1]).to(h)  # draws no weights
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    search = torch.optim.LBFGS(head.parameters(), max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        search.zero_grad()
-        fitted = F.binary_cross_entropy_with_logits(head(h), y.to(h))
-        value = fitted + strength * sum(p.square().sum() for p in head.parameters())
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        search.step(loss)
-    return head
+    weight, offset = h.new_zeros(y.shape[1], h.shape[1]), h.new_zeros(y.shape[1])
+    x = h.detach().cpu().double().numpy()
+    for k, labels in enumerate(y.cpu().numpy().T):
+        if labels.min() < labels.max():
+            model = LogisticRegression(C=1 / (2 * len(h) * strength), max_iter=1000)
+            model.fit(x, labels)
+            weight[k] = torch.from_numpy(model.coef_[0]).to(h)
+            offset[k] = float(model.intercept_[0])
+    return weight, offset
 
 
 def probe(pool: Features, rows: Tensor, val: Features, test: Features) -> tuple[float, float]:
@@ -90,9 +92,8 @@ def probe(pool: Features, rows: Tensor, val: Features, test: Features) -> tuple[
     best = (-math.inf, 0.0)
     for strength in STRENGTHS:
         head = logistic(train[rows], pool.y[rows], strength)
-        with torch.no_grad():
-            if (at := auc(head(choose), val.y)) > best[0]:
-                best = at, auc(head(last), test.y)
+        if (at := auc(F.linear(choose, *head), val.y)) > best[0]:
+            best = at, auc(F.linear(last, *head), test.y)
     return best
 
 
