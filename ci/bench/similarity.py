@@ -21,6 +21,7 @@ SIDE, BATCH = 256, 16
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 OURS = "CSIM, the chapter's, 1 pair"
 PACKAGE = "CopulaSimilarity"
+RANGE = 255  # of 8-bit images
 
 INTRODUCTION = f"""\
 Pairs of grey 8-bit images of {SIDE} x {SIDE} pixels (the twin of the chest X-rays, and the same
@@ -59,14 +60,15 @@ def arms(repeats: int) -> dict[str, Callable[[], float]]:
         published = CopulaBasedSimilarity().compute_local_similarity
         name = f"CSIM, {PACKAGE} {version(PACKAGE)}"
         found[name] = partial(timed, lambda: published(first[..., None], second[..., None]))
-    ssim = partial(structural_similarity, first, second, data_range=255, full=True)
+    ssim = partial(structural_similarity, first, second, data_range=RANGE, full=True)
+    ssim_map = partial(book.ssim_map, data_range=RANGE)
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return found | {
         "SSIM, scikit-image, uniform window": partial(timed, ssim),
         "SSIM, scikit-image, Gaussian window": partial(timed, partial(ssim, **gaussian)),
-        "SSIM, torchmetrics, 1 pair": torch_arm(book.ssim_map, one),
-        f"SSIM, torchmetrics, {BATCH} pairs": torch_arm(book.ssim_map, all_),
-        "FSIM, the chapter's, 1 pair": torch_arm(book.fsim, one),
+        "SSIM, torchmetrics, 1 pair": torch_arm(ssim_map, one),
+        f"SSIM, torchmetrics, {BATCH} pairs": torch_arm(ssim_map, all_),
+        "FSIM, the chapter's, 1 pair": torch_arm(partial(book.fsim, data_range=RANGE), one),
     }
 
 
