@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -44,7 +45,7 @@ def _area(scores: Tensor, labels: Tensor, k: int) -> float:
     need(not unknown, f"{unknown} of the scores in column {k} are NaN: they have no order")
     only = f"column {k} holds the label {int(labels[0])} alone"
     need(labels.min() < labels.max(), f"{only}: an area needs 0 and 1, so leave the column out")
-    return roc_auc_score(labels.numpy(), scores.numpy())
+    return roc_auc_score(labels.numpy(), rankdata(scores.numpy()))  # infinite ones have an order
 
 
 def logistic(h: Tensor, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
