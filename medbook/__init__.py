@@ -1,6 +1,6 @@
 """Plumbing of the book: data, training, statistics, figures; the methods stand in the chapters."""
 
-from medbook.session import start
+from medbook.record.session import start
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "start"]

@@ -42,8 +42,8 @@ from dataclasses import dataclass
 
 import torch
 from medbook.data.record import Record, Split
-from medbook.stats import t_interval
-from medbook.training import TrainingLog
+from medbook.measure.stats import t_interval
+from medbook.learn.training import TrainingLog
 
 CANDIDATES = 41
 

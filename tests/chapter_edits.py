@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from medbook import chapter
-from medbook.fingerprint import Fingerprints
+from medbook.trials.fingerprint import Fingerprints
 
 Jobs = Callable[[ModuleType], Mapping[str, Any]]  # jobs by name, of a chapter's definitions
 

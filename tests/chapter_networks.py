@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medbook import chapter, profiles, text
+from medbook import chapter
+from medbook.learn import text
 from medbook.physics.sparse import SparseOperator
+from medbook.record import profiles
 
 SIDE = 28  # of MedMNIST
 VOCABULARY, CLASSES = 90, 6

@@ -25,10 +25,11 @@ from typing import NamedTuple
 import pytest
 from book_fixtures import BROKEN, KILLED, Book, quick
 
-from medbook import paths, profiles
+from medbook import paths
 from medbook._book import cli
 from medbook._book.runs import lock, pace
 from medbook._book.runs.plan import make_plan
+from medbook.record import profiles
 
 COMMAND = [sys.executable, "-c", "from medbook._book.cli import main; main()"]
 TEMPORARY = re.compile(r"\.\d+\.\d+$|\.part$|^tmp")  # ends of names of files that are not finished

@@ -8,13 +8,13 @@ import yaml
 from book_fixtures import Book
 from pybtex.database import parse_string
 
-from medbook import results
 from medbook._book.notebooks.card import card, facts, notebook_links, site_links
 from medbook._book.notebooks.cite import citation
 from medbook._book.project import Chapter
 from medbook._book.remote import Remote
-from medbook.claims import chapter_claims
 from medbook.errors import MedbookError
+from medbook.record import results
+from medbook.record.claims import chapter_claims
 
 CELLS = "\n# %%\nx = 1\n"
 GITHUB = Remote("github.com", "someone/book", "main")

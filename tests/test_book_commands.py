@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from medbook import results
 from medbook._book import cli, site
 from medbook._book.checks import cells
 from medbook._book.pages import slots
@@ -25,6 +24,7 @@ from medbook._book.runs import cluster, local
 from medbook._book.runs.job import Ended, Job
 from medbook._book.runs.watch import Report
 from medbook._book.state import judge
+from medbook.record import results
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("book", "chapters", "ci", "_toc.yml", "_config.yml", "README.md", "CITATION.cff")

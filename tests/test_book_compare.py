@@ -7,11 +7,11 @@ import pytest
 from book_fixtures import Book
 from scipy.stats import ttest_1samp
 
-from medbook import results
 from medbook._book.checks.compare import compare, compare_metric
 from medbook._book.checks.sound import EARLIER, unsound
 from medbook._book.checks.verify import leaking
-from medbook.claims import chapter_claims
+from medbook.record import results
+from medbook.record.claims import chapter_claims
 
 METRIC = {"unit": "", "kind": "seeded", "on": "test", "rtol": 0.02}
 RESULTS = "book/results/one.laptop.json"

@@ -9,12 +9,13 @@ import nbformat
 import pytest
 from book_fixtures import Book
 
-from medbook import data, paths, results
+from medbook import data, paths
 from medbook._book import cli
 from medbook._book.notebooks import get
 from medbook._book.project import Chapter
 from medbook.data.entries import File
 from medbook.errors import MedbookError
+from medbook.record import results
 
 CONTENT = b"a file of images"
 

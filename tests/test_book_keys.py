@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from medbook import paths
 from medbook._book import keys
 from medbook._book.project import Chapter
-from medbook.closures import static_definitions
+from medbook.trials.closures import static_definitions
 
 CELLS = """
 # %%
 import medbook
-from medbook import stats
+from medbook.measure import stats
 
 run = medbook.start("one", profile, seed)
 
 # %% tags=["define"]
-from medbook.training import random_shift
+from medbook.learn.training import random_shift
 
 STEP = 1
 
@@ -94,10 +94,34 @@ def test_formatting_comments_and_docstrings_do_not_count(old: str, new: str) -> 
         ("this is no python", "neither is this ("),
         ("def f(x): return x", "def f(x=1): return x"),
         ("", "pass"),
+        ("from medbook.show import plots", "from medbook.show import tables"),
+        ("from medbook.show import plots", "from medbook.show import tables as plots"),
+        ("from medbook.show.plots import show", "from medbook.show.explore import show"),
+        ("from numpy import linalg", "from scipy import linalg"),
     ],
 )
 def test_code_counts(old: str, new: str) -> None:
     assert keys.code_hash(old) != keys.code_hash(new)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from medbook.{}show import plots",
+        "from medbook.{}show.plots import show, card as one",
+        "import medbook\nfrom medbook.{}show.plots import show\nshow(1)",
+    ],
+)
+def test_a_module_that_moves_to_another_folder_changes_no_key(
+    cell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "medbook")
+    for folder in ("show", "deeper/show"):
+        (tmp_path / "medbook" / folder).mkdir(parents=True)
+        (tmp_path / "medbook" / folder / "plots.py").touch()
+    hashes = {keys.code_hash(cell.format(folder)) for folder in ("", "deeper.")}
+    keys.code_hash.cache_clear()
+    assert len(hashes) == 1
 
 
 @given(st.text(max_size=60))
@@ -154,13 +178,13 @@ def test_helpers_count_where_a_trial_reaches_them(
     book: Book, chapter: Chapter, package: Path
 ) -> None:
     stored = as_run_now(book, chapter, "trial")
-    book.edit("medbook/training.py", "-pixels, pixels + 1", "-pixels, pixels")
-    book.edit("medbook/training.py", "CHECK_EVERY = 50", "CHECK_EVERY = 51")  # of fit, unused
-    book.edit("medbook/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")  # of the session
+    book.edit("medbook/learn/training.py", "-pixels, pixels + 1", "-pixels, pixels")
+    book.edit("medbook/learn/training.py", "CHECK_EVERY = 50", "CHECK_EVERY = 51")  # of fit, unused
+    book.edit("medbook/measure/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")  # of the session
     found = keys.changes(book.project, chapter, stored)
     assert found == (["training.random_shift"], [], ["stats.MAX_SEEDS"])
     published = as_run_now(book, chapter, "trial", around=False)
-    book.edit("medbook/stats.py", "MAX_SEEDS = 1001", "MAX_SEEDS = 1002")
+    book.edit("medbook/measure/stats.py", "MAX_SEEDS = 1001", "MAX_SEEDS = 1002")
     assert keys.changes(book.project, chapter, published) == ([], [], [])
 
 

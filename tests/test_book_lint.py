@@ -6,11 +6,11 @@ import jupytext
 import nbformat
 import pytest
 
-from medbook import results
 from medbook._book import lint, readme
 from medbook._book.lint import size
 from medbook._book.markdown import without_fences
 from medbook._book.project import Project
+from medbook.record import results
 
 CHAPTER = '''\
 # ---
@@ -45,7 +45,7 @@ seed = 0
 
 # %%
 import medbook
-from medbook import plots
+from medbook.show import plots
 
 run = medbook.start("filters", profile, seed)
 

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 from book_fixtures import HEAD
 
-from medbook import results
 from medbook._book import pages, readme
 from medbook._book.markdown import table
 from medbook._book.pages import scoreboard
 from medbook._book.project import Project
 from medbook._book.state import State
-from medbook.claims import load_systems
 from medbook.errors import MedbookError
+from medbook.record import results
+from medbook.record.claims import load_systems
 
 CLAIM = (
     "{{id: {id}, statement: Claim {id} holds., kind: {kind}, metric: m, better: higher,"

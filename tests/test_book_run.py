@@ -14,7 +14,7 @@ import pytest
 from book_fixtures import BROKEN, CLAIMING, KILLED, Book, quick
 from rich.console import Console
 
-from medbook import paths, results, session
+from medbook import paths
 from medbook._book.runs import execute, job, lock, pace, watch
 from medbook._book.runs.execute import Outcome
 from medbook._book.runs.failure import title_of
@@ -22,6 +22,7 @@ from medbook._book.runs.job import environment
 from medbook._book.runs.local import jobs_here
 from medbook._book.runs.plan import load_run, make_plan, make_plans, outdated
 from medbook.errors import MedbookError
+from medbook.record import results, session
 
 COMMAND = [sys.executable, "-c", "from medbook._book.cli import main; main()"]
 DEAF = """
@@ -308,11 +309,11 @@ def test_sources_that_change_while_a_run_begins_are_noticed(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book.add("one", quick("one"))
-    before = job._package() | {"medbook/stats.py": "0" * 64}
+    before = job._package() | {"medbook/measure/stats.py": "0" * 64}
     found = iter([before, job._package()])
     monkeypatch.setattr(job, "_package", lambda: next(found))
     failure = str(run(book)["one"].failure)
-    assert "is not that of the run (medbook/stats.py differ)" in failure
+    assert "is not that of the run (medbook/measure/stats.py differ)" in failure
 
 
 def until(condition, seconds: float = 60) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from medbook import paths, results
+from medbook import paths
 from medbook._book.project import find_project
-from medbook.closures import NO_CHAPTER_CODE
+from medbook.record import results
+from medbook.trials.closures import NO_CHAPTER_CODE
 
 # Digests of all measured values; at laptop of effects, intervals and verdicts, too. A new run that
 # measures other numbers changes its line here, and nothing else does.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from medbook.claims import Claim, chapter_claims, load_systems
 from medbook.errors import MedbookError
-from medbook.stats import KINDS
+from medbook.measure.stats import KINDS
+from medbook.record.claims import Claim, chapter_claims, load_systems
 
 CLAIM = """
   - id: demo-1

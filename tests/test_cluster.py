@@ -18,13 +18,13 @@ import pytest
 from book_fixtures import BROKEN, Book, quick
 from rich.console import Console
 
-from medbook import cluster as trials_cluster
 from medbook import paths
 from medbook._book.runs import cluster, execute
 from medbook._book.runs.execute import Outcome
 from medbook._book.runs.job import make_job
 from medbook._book.runs.plan import Plan, load_run, make_plans, outdated
 from medbook.errors import MedbookError
+from medbook.trials import cluster as trials_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -220,7 +220,7 @@ def test_a_worker_with_another_medbook_is_one_clear_failure(
     (copy / "tables.py").write_text("changed = True\n")
     monkeypatch.setattr(paths, "PACKAGE", copy)
     failure = str(run(book, workers, plans_of(book, "there"))["one"].failure)
-    assert "is not that of the run (medbook/tables.py differ): use the same version" in failure
+    assert "is not that of the run (medbook/show/tables.py differ): use the same version" in failure
     assert "\n" not in failure
 
 

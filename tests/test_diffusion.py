@@ -14,8 +14,9 @@ from joblib.externals.loky.backend.reduction import dumps
 from scipy.linalg import sqrtm
 from scipy.stats import multivariate_normal
 
-from medbook import chapter, claims, data
-from medbook.training import predict
+from medbook import chapter, data
+from medbook.learn.training import predict
+from medbook.record import claims
 
 book = chapter.load("diffusion")
 MIXTURE = book.four_modes()

@@ -12,11 +12,11 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
-from medbook import explore as module
-from medbook import plots
 from medbook.errors import MedbookError
-from medbook.explore import explore
-from medbook.plots import Card
+from medbook.show import explore as module
+from medbook.show import plots
+from medbook.show.explore import explore
+from medbook.show.plots import Card
 
 
 def draw(value: float) -> Figure:

@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from medbook import chapter, fingerprint, networks, paths, training
-from medbook.closures import Cell, Sources, cells_of, static_definitions
+from medbook import chapter, paths
 from medbook.errors import MedbookError
-from medbook.fingerprint import Fingerprints, digest
+from medbook.learn import networks, training
+from medbook.trials import fingerprint
+from medbook.trials.closures import Cell, Sources, cells_of, static_definitions
+from medbook.trials.fingerprint import Fingerprints, digest
 
 BASE = """
 # %% [markdown]
@@ -40,7 +42,8 @@ seed = 0
 
 # %%
 import medbook
-from medbook import chapter, plots
+from medbook import chapter
+from medbook.show import plots
 
 run = medbook.start("top", seed=seed)
 
@@ -328,8 +331,8 @@ run("def wrong(x):\\n    return glue")
 file = Path({str(book / "one.py")!r})
 file.write_text(file.read_text().replace("K = 1", "K = 2"))
 run('''
-from medbook.fingerprint import definitions, digest
-from medbook.closures import static_definitions
+from medbook.trials.fingerprint import definitions, digest
+from medbook.trials.closures import static_definitions
 then, now = definitions(trial, "one"), static_definitions("one", ["trial"])
 assert then["trial"] == now["trial"] and then["K"] != now["K"]
 ''')
@@ -580,7 +583,7 @@ def test_classes_of_an_unknown_source_are_refused(value: Any) -> None:
 
 def test_fingerprints_are_the_same_in_another_process() -> None:
     code = (
-        "from medbook import training, fingerprint as f\n"
+        "from medbook.learn import training; from medbook.trials import fingerprint as f\n"
         "print(f.digest([training.fit, {'a', 'b'}]))"
     )
     env = {"PYTHONPATH": str(paths.PACKAGE.parent), "PYTHONHASHSEED": "7"}

@@ -19,7 +19,8 @@ from skimage import metrics
 from skimage.data import camera
 
 import medbook
-from medbook import chapter, claims, data, paths
+from medbook import chapter, data, paths
+from medbook.record import claims
 
 book = chapter.load("image_similarity")
 R = book.RANGE

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from medbook import chapter
 from medbook.data import Split
+from medbook.learn.text import PAD, TextTower, Words, one_of
 from medbook.phantom.thorax import phrases
-from medbook.text import PAD, TextTower, Words, one_of
 
 c = chapter.load("image_text_pretraining")
 SAYINGS = ["upper left corner", "upper right corner", "lower left corner", "lower right corner"]

@@ -13,9 +13,9 @@ import torch
 from chapter_networks import Trained, networks
 from torch import Tensor, nn
 
-from medbook import memory_order
-from medbook.memory_order import arrange, contiguous, endangered
-from medbook.training import fit, random_shift
+from medbook.learn import memory_order
+from medbook.learn.memory_order import arrange, contiguous, endangered
+from medbook.learn.training import fit, random_shift
 
 # oneDNN's and torch's own switches: kernels of a processor with AVX2 and no AVX-512
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from medbook.errors import MedbookError
+from medbook.measure.timing import seconds
 from medbook.phantom import brain_like
 from medbook.physics.mri import (
     FAMILIES,
@@ -24,7 +25,6 @@ from medbook.physics.mri import (
     smooth_phase,
     unit_maps,
 )
-from medbook.timing import seconds
 
 
 def generator(seed=0):

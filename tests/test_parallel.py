@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from medbook.parallel import one_thread, peak_mib, side_by_side, threads
+from medbook.trials.parallel import one_thread, peak_mib, side_by_side, threads
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats as sps
 
-from medbook import plots
 from medbook.errors import MedbookError
+from medbook.show import plots
 
 BLANK = "background:#fff"
 

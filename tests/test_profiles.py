@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from medbook import profiles
 from medbook.errors import MedbookError
+from medbook.record import profiles
 
 
 @pytest.fixture(autouse=True)

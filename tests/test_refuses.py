@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medbook import chapter, probes, refuse, training, views
+from medbook import chapter, refuse
 from medbook.errors import MedbookError
+from medbook.learn import training, views
+from medbook.measure import probes
 
 similarity = chapter.load("image_similarity")
 diffusion = chapter.load("diffusion")

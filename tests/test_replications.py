@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from book_fixtures import Book
 
-from medbook import results
 from medbook._book.pages import replications, scoreboard
 from medbook._book.pages.replications import Pool
 from medbook._book.state import State
 from medbook.errors import MedbookError
-from medbook.profiles import PROFILES
+from medbook.record import results
+from medbook.record.profiles import PROFILES
 
 CODE = {"cells": ["c1"], "glue": {"mean": "g1"}}
 TRIALS = {"trial": {"definitions": {"training.fit": "d1"}, "keys": ["k1"], "seconds": [1.0]}}

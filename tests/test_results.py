@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medbook import results
 from medbook.errors import MedbookError
+from medbook.record import results
 
 SAMPLE = {
     "schema": 2,

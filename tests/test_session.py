@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import medbook
-from medbook import results, session, stats
-from medbook.claims import Claim
 from medbook.errors import MedbookError
-from medbook.session import Session, environment
-from medbook.training import TrainingLog
+from medbook.learn.training import TrainingLog
+from medbook.measure import stats
+from medbook.record import results, session
+from medbook.record.claims import Claim
+from medbook.record.session import Session, environment
 
 GREATER = Claim(
     id="demo-1", statement="A is better than B.", kind="greater", metric="accuracy",

@@ -22,8 +22,8 @@ from medbook._book.state import judge
 from medbook.chapter import load as load_chapter
 from medbook.data.entries import File
 from medbook.data.sources import file_hash
-from medbook.parallel import one_thread
-from medbook.training import Augment, fit, random_shift
+from medbook.learn.training import Augment, fit, random_shift
+from medbook.trials.parallel import one_thread
 
 ROOT = paths.PACKAGE.parent
 SLOW_IMPORTS = ("IPython", "pandas", "scipy.ndimage", "scipy.stats", "sklearn", "torchmetrics")
@@ -47,7 +47,7 @@ def python(code: str) -> str:
 def test_medbook_imports_nothing_slow() -> None:
     before = "import sys, torch; before = set(sys.modules); import medbook; "
     loaded = set(python(before + "print(*set(sys.modules) - before)").split())
-    assert "medbook.training" in loaded
+    assert "medbook.learn.training" in loaded
     assert loaded.isdisjoint(SLOW_IMPORTS)
 
 

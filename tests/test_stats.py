@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats as sps
 from sklearn.metrics import balanced_accuracy_score
 
-from medbook import stats
 from medbook.errors import MedbookError
-from medbook.stats import Interval
+from medbook.measure import stats
+from medbook.measure.stats import Interval
 
 DRAWS = 10_000
 # A rate of 2.5 % gives at most this many of 10,000 in 99.9 % of simulations: the only allowance.

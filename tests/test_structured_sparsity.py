@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import medbook
-from medbook import chapter, claims, data
+from medbook import chapter, data
 from medbook.errors import MedbookError
+from medbook.record import claims
 
 book = chapter.load("structured_sparsity")
 BUILD = {

@@ -2,8 +2,8 @@
 
 from xml.etree import ElementTree
 
-from medbook.stats import VERDICTS
-from medbook.tables import Table, Verdict
+from medbook.measure.stats import VERDICTS
+from medbook.show.tables import Table, Verdict
 
 TABLE = Table(["arm", "acc < 1"], [["clean & <b>", 0.84], ["ρ", None]], 'Says "all".')
 

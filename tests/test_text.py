@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medbook.text import MASK, PAD, UNKNOWN, TextTower, Words, one_of, read, words_of
+from medbook.learn.text import MASK, PAD, UNKNOWN, TextTower, Words, one_of, read, words_of
 
 
 def test_words_are_cut_as_said():

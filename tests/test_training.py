@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medbook import training
 from medbook.errors import MedbookError
-from medbook.training import TrainingLog, fit, predict, random_shift, weights_digest
+from medbook.learn import training
+from medbook.learn.training import TrainingLog, fit, predict, random_shift, weights_digest
 
 N = 30  # not a multiple of the batch size
 

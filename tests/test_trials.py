@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from medbook import chapter, fingerprint, paths, store, trials
+from medbook import chapter, paths, trials
 from medbook.errors import MedbookError
-from medbook.session import Session
+from medbook.record.session import Session
+from medbook.trials import fingerprint, store
 
 ONE = '''
 # %% tags=["define"]
@@ -427,9 +428,10 @@ def test_an_outcome_that_cannot_be_stored_is_an_error(world: World) -> None:
 
 RUNNER = """
 import sys
-from medbook import chapter, store
+from medbook import chapter
+from medbook.trials import store
 from pathlib import Path
-from medbook.session import Session
+from medbook.record.session import Session
 
 store.cache_folder = lambda: Path({cache!r})
 one = chapter.load("one")
@@ -494,9 +496,9 @@ def test_numbers_of_generators_and_inside_a_fork_are_fine(world: World) -> None:
 
 def test_outcomes_of_a_kernel_are_those_of_the_loaded_chapter(world: World, tmp_path: Path) -> None:
     cells = [world.text.replace('# %% tags=["define"]\n', "").split("# %%")[0]]
-    cells.append("from pathlib import Path; import medbook.store as store\n")
+    cells.append("from pathlib import Path; import medbook.trials.store as store\n")
     cells[-1] += f"store.cache_folder = lambda: Path({str(tmp_path / 'cache')!r})"
-    cells.append("from medbook.session import Session\nrun = Session('one', 'laptop', 0)")
+    cells.append("from medbook.record.session import Session\nrun = Session('one', 'laptop', 0)")
     cells.append("done = run.map(trial, [Job('none'), Job('plus', plus), Job('minus', minus)])")
     cells.append("assert [type(outcome) is Outcome for outcome in done] == [True] * 3")
     code = (

@@ -12,9 +12,10 @@ import dask
 import distributed
 import pytest
 
-from medbook import chapter, cluster, store
+from medbook import chapter
 from medbook.errors import MedbookError
-from medbook.session import Session
+from medbook.record.session import Session
+from medbook.trials import cluster, store
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,7 @@ import os, time
 from pathlib import Path
 from typing import NamedTuple
 
-from medbook.stats import t_interval
+from medbook.measure.stats import t_interval
 
 class Outcome(NamedTuple):
     name: str

@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import medbook
-from medbook import chapter, claims, data
+from medbook import chapter, data
+from medbook.record import claims
 
 book = chapter.load("unlearnable_examples")
 

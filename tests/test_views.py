@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from medbook.views import turned
+from medbook.learn.views import turned
 
 
 def test_orientations_are_numpys():

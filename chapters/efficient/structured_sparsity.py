@@ -60,10 +60,10 @@ run = medbook.start("structured_sparsity", profile=profile, seed=seed)
 import torch
 from torch import Tensor
 from medbook.refuse import need, told
-from medbook.views import ORIENTATIONS, turned
+from medbook.learn.views import ORIENTATIONS, turned
 
 # %%
-from medbook import plots
+from medbook.show import plots
 
 plots.style()
 atlas = run.load("mednist", size=32)
@@ -516,7 +516,7 @@ from functools import partial
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from medbook.data import Split
-from medbook.training import TrainingLog, fit, predict
+from medbook.learn.training import TrainingLog, fit, predict
 
 @dataclass(frozen=True)
 class Job:
@@ -1078,7 +1078,7 @@ def speed(inputs: int, outputs: int, batch: int) -> tuple[float, float]:
     return dense, sparse
 
 # %%
-from medbook.tables import Table
+from medbook.show.tables import Table
 
 if run.device.type == "cuda" and torch.cuda.get_device_capability()[0] >= 8:
     measured = [
@@ -1143,7 +1143,7 @@ faster
 # **Question:** how much of the squared weight would a mask without groups keep at the same sparsity, and for which pattern is the price of the groups largest?
 
 # %% tags=["hide-input"]
-from medbook.explore import explore
+from medbook.show.explore import explore
 
 matrix = torch.from_numpy(outcomes["ViT", "dense", "1:16"][0].layer)
 

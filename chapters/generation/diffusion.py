@@ -56,7 +56,7 @@ run = medbook.start("diffusion", profile=profile, seed=seed)
 
 # %%
 import numpy as np
-from medbook import plots
+from medbook.show import plots
 
 plots.style()
 atlas = run.load("mednist", size=32)
@@ -551,7 +551,7 @@ plots.show(
 # %% tags=["define"]
 from torch import nn
 from torch.nn import functional as F
-from medbook.networks import UNet
+from medbook.learn.networks import UNet
 
 def as_noise(out: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
     """Eq. 13."""
@@ -602,7 +602,7 @@ class ScoreNet(nn.Module):
 from functools import partial
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from medbook.training import TrainingLog, fit
+from medbook.learn.training import TrainingLog, fit
 
 def from_table(levels: Tensor, n: int) -> Tensor:
     """Levels of a batch, from torch's global generator: (n,)."""
@@ -797,8 +797,8 @@ def draw(walk: Walk) -> Drawn:
 
 # %% tags=["define"]
 from medbook.data import Split
-from medbook.training import predict
-from medbook.views import ORIENTATIONS, turned
+from medbook.learn.training import predict
+from medbook.learn.views import ORIENTATIONS, turned
 
 def make_judge(classes: int) -> nn.Sequential:
     """Small classifier; its first part gives features (B, 32)."""
@@ -1309,7 +1309,7 @@ run.record(
 # to show *this* image and start to show *an* image of its kind? And from which level on does the picture on the way back no longer change its kind?
 
 # %% tags=["hide-input"]
-from medbook.explore import explore
+from medbook.show.explore import explore
 
 eyes = nets["VP"][0]
 four = 2 * atlas.test.images[:: len(atlas.test) // 4][:4].float() / 255 - 1

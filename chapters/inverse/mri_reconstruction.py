@@ -52,7 +52,7 @@ run = medbook.start("mri_reconstruction", profile=profile, seed=seed)
 
 # %%
 import torch
-from medbook import plots
+from medbook.show import plots
 from medbook.physics.mri import CENTRE, acceleration, equispaced_lines
 
 plots.style()
@@ -318,7 +318,7 @@ class Unrolled(nn.Module):
 # %% tags=["define"]
 import time
 
-from medbook.training import TrainingLog, fit, reconstruct, weights_digest
+from medbook.learn.training import TrainingLog, fit, reconstruct, weights_digest
 
 def sample_loss(u: Tensor, v: Tensor) -> Tensor:
     """Eq. 4 on measured samples u and predicted v, real and imaginary parts apart."""
@@ -476,7 +476,7 @@ def pixels(a: int, b: int) -> nn.Conv2d:
 # convolutions, (6) is the variational network.
 
 # %% tags=["define"]
-from medbook.networks import UNet
+from medbook.learn.networks import UNet
 
 class NormUNet(nn.Module):
     """A U-Net on a complex image, normalised before and restored after."""
@@ -1233,8 +1233,8 @@ run.claim(
 run.claims_table()
 
 # %% tags=["hide-input"]
-from medbook.tables import Table
-from medbook.timing import race
+from medbook.show.tables import Table
+from medbook.measure.timing import race
 
 scan = noisy_scan(full_brain[:1], HIGH, SEEDS[0])
 once = {"zero-filled": partial(scan.E.AT, scan.y)}
@@ -1516,7 +1516,7 @@ plots.show(
 # which leave copies of the image? Why?
 
 # %% tags=["hide-input"]
-from medbook.explore import explore
+from medbook.show.explore import explore
 
 FAMILIES_SHOWN = ("equispaced lines", "random lines", "Poisson disc", "radial lines")
 SHOWN_SCANS: dict[str, Sampled] = {}

@@ -155,7 +155,7 @@ def exposed(exposure: Exposure) -> Tensor:
 
 # %%
 import numpy as np
-from medbook import plots
+from medbook.show import plots
 
 plots.style()
 SIZE = run.scale(smoke=32, laptop=64, gpu=128)
@@ -292,7 +292,7 @@ def ssim(x: Tensor, truth: Tensor, window: str = "wide") -> Tensor:
 # **The target is the converged iterate, not the truth.** The network is a U-Net of residual blocks that ends in a ReLU, so $x\ge0$ holds.
 
 # %% tags=["define"]
-from medbook.networks import UNet
+from medbook.learn.networks import UNet
 from medbook.solvers import sgp, smooth_tv_objective
 
 def conv(a: int, b: int, side: int = 3) -> nn.Conv2d:
@@ -723,7 +723,7 @@ def all_arms() -> dict[str, Arm]:
 # %% tags=["define"]
 from medbook.errors import MedbookError
 from medbook.solvers import sirt, tv
-from medbook.training import TrainingLog, fit, reconstruct
+from medbook.learn.training import TrainingLog, fit, reconstruct
 
 @dataclass(frozen=True)
 class Job:
@@ -1125,7 +1125,7 @@ run.claim("gloredi-8", **compare("GloReDi, same-view teacher", "FFC"))
 # are not trained.
 
 # %%
-from medbook.timing import race
+from medbook.measure.timing import race
 
 def untrained_of(arm: str) -> nn.Module:
     return make_network(ARMS[arm].build, SIZES, 0).to(run.device)
@@ -1150,7 +1150,7 @@ run.claim(
 run.claims_table()
 
 # %% tags=["hide-input"]
-from medbook.tables import Table
+from medbook.show.tables import Table
 
 rows = []
 for arm in ("FBP", "SIRT", "TV", "SGP limit", *ARMS):
@@ -1338,7 +1338,7 @@ plots.show(
 # FBP the same? And that of TV?
 
 # %% tags=["hide-input"]
-from medbook.explore import explore
+from medbook.show.explore import explore
 
 VIEW_NUMBERS, DOSES_SHOWN = (6, 12, 24, 48, 96, 192), (DOSE / 40, DOSE / 10, DOSE)
 exposures = [Exposure(slices[at], scan(SIZE, views)) for views in VIEW_NUMBERS]

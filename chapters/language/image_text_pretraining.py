@@ -138,7 +138,7 @@ groups = [
 ]
 
 # %% tags=["hide-input"]
-from medbook import plots
+from medbook.show import plots
 from medbook.data import Split
 
 plots.style()
@@ -181,7 +181,7 @@ print(
 #
 # ### Words become numbers
 # A sentence is cut into words, and each gets a number; words that no training report holds become *unknown*. A transformer of two layers turns a sentence into
-# a vector, the largest value of each feature over its words. Both are plain tools and stand in `medbook.text`.
+# a vector, the largest value of each feature over its words. Both are plain tools and stand in `medbook.learn.text`.
 
 # %% [markdown]
 # ### Two encoders
@@ -193,7 +193,7 @@ from monai.networks.nets import ResNet
 from torch import nn
 from torch.nn import functional as F
 from medbook.refuse import need, told
-from medbook.text import LENGTH, LONG, PAD, START, TextTower, Words, one_of, read
+from medbook.learn.text import LENGTH, LONG, PAD, START, TextTower, Words, one_of, read
 
 WIDTH, JOINT = 128, 64  # features of an encoder, of the common space
 
@@ -339,8 +339,8 @@ class Writer(nn.Module):
 # fixed* is an arm of its own.
 
 # %% tags=["define"]
-from medbook.training import TrainingLog, fit, predict
-from medbook.views import random_view
+from medbook.learn.training import TrainingLog, fit, predict
+from medbook.learn.views import random_view
 
 class Reading(NamedTuple):
     """Sentences (N, T) to read, and how."""
@@ -543,8 +543,8 @@ def pretraining(
 import math
 import numpy as np
 from medbook.data import Split
-from medbook.memory_order import arrange
-from medbook.probes import Features, auc, nearest, nearest_others, probe
+from medbook.learn.memory_order import arrange
+from medbook.measure.probes import Features, auc, nearest, nearest_others, probe
 
 def some_rows(n: int, share: float, seed: int) -> Tensor:
     """A share of n rows, at least eight."""
@@ -1605,7 +1605,7 @@ plots.show(
 # first ConVIRT model puts first.
 
 # %% tags=["hide-input"]
-from medbook.explore import explore
+from medbook.show.explore import explore
 
 model = new_pair(len(words), None, SEEDS[0]).to(run.device).eval()
 model.load_state_dict(pretrained["ConVIRT", SEEDS[0]].weights)

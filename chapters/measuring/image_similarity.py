@@ -51,7 +51,7 @@ run = medbook.start("image_similarity", profile=profile, seed=seed)
 
 # %%
 import numpy as np
-from medbook import plots
+from medbook.show import plots
 plots.style()
 SETS = {
     name: run.load(name, size=256)
@@ -513,7 +513,7 @@ def in_parts(score, x: Tensor, y: Tensor) -> Tensor:
 # The four copies of the first figure, which (1) cannot tell apart, by all measures. Compare the orders in which the columns put the rows.
 
 # %%
-from medbook.tables import Table
+from medbook.show.tables import Table
 rows = [
     [name]
     + [f"{float(MEASURES[m](x, y)):.{1 if m == 'PSNR' else 3}f}" for m in MEASURES]
@@ -954,7 +954,7 @@ Table(
 # and at which in each map?
 
 # %% tags=["hide-input"]
-from medbook.explore import explore
+from medbook.show.explore import explore
 part = images[:1, :, 64:160, 40:136]
 hidden = part + HEIGHT * spot(part, part.new_tensor([[51, 51]]), part.new_tensor([8]))
 

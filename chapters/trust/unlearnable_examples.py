@@ -55,7 +55,7 @@ run = medbook.start("unlearnable_examples", profile=profile, seed=seed)
 # shapes that look like chest X-rays, of no patient.)
 
 # %%
-from medbook import plots
+from medbook.show import plots
 
 plots.style()
 chest = run.load("pneumoniamnist")
@@ -225,7 +225,7 @@ def min_min(
 # The step is again (2), with the other label. What is released is rounded to 8 bits, because the thief gets files.
 
 # %% tags=["define"]
-from medbook.training import TrainingLog, fit, predict, random_shift
+from medbook.learn.training import TrainingLog, fit, predict, random_shift
 
 def release(x: Tensor, delta: Tensor) -> Tensor:
     """The protected images as the thief receives them: uint8."""
@@ -273,7 +273,7 @@ def synthetic(x: Tensor, y: Tensor, seed: int, budget: Budget, grid: int = 4) ->
 
 # %% tags=["define"]
 from monai.networks.nets import Classifier, ResNet, ViT
-from medbook.memory_order import arrange
+from medbook.learn.memory_order import arrange
 
 class Transformer(nn.Module):
     """MONAI's vision transformer, returning the class scores alone."""
@@ -495,7 +495,7 @@ def thieves() -> dict[str, Thief]:
     }
 
 # %% tags=["define"]
-from medbook.stats import balanced_scores
+from medbook.measure.stats import balanced_scores
 
 @dataclass(frozen=True)
 class Attempt:
@@ -873,7 +873,7 @@ plots.show(
 # at a normal viewing distance, and which parts of the chest does the surrogate choose first?
 
 # %% tags=["hide-input"]
-from medbook.explore import explore
+from medbook.show.explore import explore
 
 demo = chest.train.balanced(
     run.scale(smoke=40, laptop=200, gpu=200), seed=run.seeds(1)[0]

@@ -12,11 +12,11 @@ import torch
 import yaml
 from measure import ROOT
 
-from medbook import claims, results, session
 from medbook._book import keys, readme
 from medbook._book.checks import cells
 from medbook._book.project import Chapter, Project
 from medbook._book.runs.plan import make_plan, mark, outdated
+from medbook.record import claims, results, session
 
 Rename = Callable[[str], str]
 

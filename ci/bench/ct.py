@@ -14,12 +14,12 @@ from measure import arguments, interleaved, machine, publish, seconds, spread
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from medbook import parallel
 from medbook._book.markdown import table
 from medbook.phantom import thorax_like
 from medbook.physics.ct import FanBeam, Geometry, ParallelBeam, Projector
 from medbook.physics.ct.matrices import backprojection_matrix, system_matrix
 from medbook.physics.sparse import SparseOperator
+from medbook.trials import parallel
 
 VIEWS, BATCH = 180, 16
 OPERATIONS = ("A", "AT", "fbp")

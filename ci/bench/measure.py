@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from medbook import parallel, profiles, results, session
+from medbook.record import profiles, results, session
+from medbook.trials import parallel
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "_build/bench"

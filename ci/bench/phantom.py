@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from measure import arguments, machine, publish, spread
 
-from medbook import parallel
 from medbook._book.markdown import table
 from medbook.phantom import thorax
+from medbook.trials import parallel
 
 GOAL = 30.0  # s for 1000 X-rays of 64 px on two cores
 WHAT = """\

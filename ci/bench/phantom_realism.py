@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from medbook import data
 from medbook._book.markdown import table
-from medbook.networks import UNet
+from medbook.learn.networks import UNet
+from medbook.learn.training import fit, predict
 from medbook.phantom import thorax
-from medbook.training import fit, predict
 
 SIDE, HELD_OUT, COPIES = 64, 0.25, 6  # px; share of the patients; changed copies of each picture
 FIELD = (

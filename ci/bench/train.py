@@ -26,7 +26,7 @@ from medbook import chapter, data, paths
 from medbook._book.markdown import table
 from medbook.data.entries import File
 from medbook.data.sources import file_hash
-from medbook.training import fit, random_shift
+from medbook.learn.training import fit, random_shift
 
 SIDE, BATCH, CLASSES = 28, 128, 2
 SPLITS = {"train": 7000, "val": 1000, "test": 2000}  # 10,000 images

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from medbook._book.project import find_project
 from medbook.errors import MedbookError
-from medbook.profiles import named, resolve
+from medbook.record.profiles import named, resolve
 
 app = typer.Typer(
     help="Run, check and publish the chapters of the book.",

@@ -1,5 +1,6 @@
 """What a result rests on and whether it has changed: told from source text, nothing is executed."""
 
+import ast
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
@@ -9,13 +10,22 @@ from typing import Any, NamedTuple
 
 from nbformat import NotebookNode
 
-from medbook import claims, paths
+from medbook import paths
 from medbook._book.project import Chapter, Project
-from medbook.closures import NO_CHAPTER_CODE, Definition, Module, Sources, cells_of, parsed, shorten
 from medbook.errors import MedbookError
-from medbook.results import Results
-from medbook.session import VERSIONS
-from medbook.syntax import Reference, bindings, references, skeleton
+from medbook.record import claims
+from medbook.record.results import Results
+from medbook.record.session import VERSIONS
+from medbook.trials.closures import (
+    NO_CHAPTER_CODE,
+    Definition,
+    Module,
+    Sources,
+    cells_of,
+    parsed,
+    shorten,
+)
+from medbook.trials.syntax import Reference, bindings, references, skeleton
 
 Key = dict[str, Any]
 
@@ -123,14 +133,38 @@ def glue_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
 def code_hash(source: str) -> str:
     """Hash of the syntax tree of a cell: comments, docstrings and formatting do not count.
 
+    Nor does the folder in which a module of medbook lies.
+
     >>> code_hash("x = 1  # one") == code_hash("x  =  1") != code_hash("x = 2")
     True
     """
     try:
-        text = repr([skeleton(statement) for statement in _statements(source)])
+        text = repr([_counted(statement) for statement in _statements(source)])
     except MedbookError:  # no Python
         text = source
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def _counted(statement: ast.stmt) -> Any:
+    """What of a statement counts: of an import from medbook, what each name stands for."""
+    if not isinstance(statement, ast.Import | ast.ImportFrom):
+        return skeleton(statement)
+    bound = bindings([statement]).items()
+    if any(meant is None or meant.module.split(".")[0] != paths.PACKAGE.name for _, meant in bound):
+        return skeleton(statement)
+    return sorted((name, _label(meant)) for name, meant in bound if meant)
+
+
+def _label(meant: Reference) -> str:
+    """Last part of a module's name; for what stands in a module, its name after it.
+
+    >>> _label(Reference(("stats", "LEVEL"), "medbook.measure")), _label(Reference((), "medbook"))
+    ('stats.LEVEL', 'medbook')
+    """
+    parts = (*meant.module.split("."), *meant.path)
+    file = paths.PACKAGE.parent.joinpath(*parts)
+    is_module = file.is_dir() or file.with_suffix(".py").is_file()
+    return ".".join(parts[-1:] if is_module else parts[-2:])
 
 
 def sources_of(project: Project) -> Sources:

@@ -15,10 +15,11 @@ from jupytext.header import header_to_metadata_and_cell
 from nbformat import NotebookNode
 from sphinx_external_toc.parsing import MalformedError, parse_toc_data
 
-from medbook import results, yamlfile
+from medbook import yamlfile
 from medbook.errors import MedbookError
-from medbook.profiles import PROFILES
-from medbook.results import Results
+from medbook.record import results
+from medbook.record.profiles import PROFILES
+from medbook.record.results import Results
 
 CONFIG, TOC = "_config.yml", "_toc.yml"
 MARKERS = (TOC, "chapters", "book/systems.yml")

@@ -2,7 +2,6 @@
 
 import re
 
-from medbook import results
 from medbook._book.markdown import link, table, title
 from medbook._book.pages.scoreboard import (
     Stored,
@@ -13,9 +12,10 @@ from medbook._book.pages.scoreboard import (
     systems_of,
 )
 from medbook._book.project import Project
-from medbook.claims import System
 from medbook.errors import MedbookError
-from medbook.profiles import PROFILES
+from medbook.record import results
+from medbook.record.claims import System
+from medbook.record.profiles import PROFILES
 
 START, END = "<!-- systems -->", "<!-- /systems -->"
 

@@ -12,7 +12,6 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from medbook import results
 from medbook._book import pages
 from medbook._book.pages import links
 from medbook._book.project import Project
@@ -20,6 +19,7 @@ from medbook._book.remote import find_remote
 from medbook._book.runs.failure import ANSI
 from medbook._book.runs.lock import alone
 from medbook.errors import MedbookError
+from medbook.record import results
 
 CONFIG, TOC = "_config.yml", "_toc.yml"
 TOOLS = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb")

@@ -2,14 +2,14 @@
 
 from typing import NamedTuple
 
-from medbook import results
 from medbook._book import keys
 from medbook._book.checks.compare import compare
 from medbook._book.project import Chapter, Project
 from medbook._book.runs.outcomes import files_of
 from medbook._book.runs.plan import make_plan, outdated
 from medbook.errors import MedbookError
-from medbook.results import Results
+from medbook.record import results
+from medbook.record.results import Results
 
 STATES = ("current", "replay", "checked by smoke", "stale", "missing")
 NAMED = 4  # reasons that a line has room for

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from medbook import data, parallel, profiles, session
+from medbook import data
 from medbook._book.keys import real_files
 from medbook._book.notebooks.frame import installed_from
 from medbook._book.project import Project, read_notebook
 from medbook._book.remote import find_remote
 from medbook._book.state import judge
+from medbook.record import profiles, session
+from medbook.trials import parallel
 
 MEMORY_GIB = {"smoke": 1.5, "laptop": 6.0}  # what a chapter may take
 NO_REMOTE = "none: no buttons, no Colab; mend: git remote add origin ADDRESS"

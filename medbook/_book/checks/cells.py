@@ -16,7 +16,6 @@ import nbformat
 from nbformat import NotebookNode
 from rich.console import Console
 
-from medbook import parallel, results
 from medbook._book import keys
 from medbook._book.checks.sound import despite_digest
 from medbook._book.project import Chapter, Project, read_notebook
@@ -27,6 +26,8 @@ from medbook._book.runs.pace import expected_of
 from medbook._book.runs.plan import make_plan, outdated
 from medbook._book.runs.watch import Watch
 from medbook._book.state import judge
+from medbook.record import results
+from medbook.trials import parallel
 
 Which = Literal["changed", "all"]
 Decision = tuple[bool, str]  # is it due, and why (not)

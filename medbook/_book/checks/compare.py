@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medbook import stats
-from medbook.results import Results
+from medbook.measure import stats
+from medbook.record.results import Results
 
 Metric = dict[str, Any]
 

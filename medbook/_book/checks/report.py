@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medbook import results
 from medbook._book.checks.compare import SAME, Row
 from medbook._book.markdown import table
+from medbook.record import results
 
 HEAD = ("number", "stored", "here", "verdict")
 

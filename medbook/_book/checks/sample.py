@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from medbook import results
 from medbook._book.checks.compare import compare
 from medbook._book.project import Chapter, Project
 from medbook._book.runs import outcomes
 from medbook._book.runs.execute import run
 from medbook._book.runs.plan import Plan, make_plan, outdated
 from medbook.errors import MedbookError
-from medbook.results import Results
+from medbook.record import results
+from medbook.record.results import Results
 
 PROFILE = "laptop"
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from medbook import claims, results, stats
 from medbook._book.notebooks.card import costs
 from medbook._book.notebooks.frame import other_code
 from medbook._book.project import Chapter, Project, read_notebook
 from medbook._book.runs.plan import mark
 from medbook.errors import MedbookError
-from medbook.profiles import PROFILES
-from medbook.results import Results
+from medbook.measure import stats
+from medbook.record import claims, results
+from medbook.record.profiles import PROFILES
+from medbook.record.results import Results
 
 EARLIER = "interval from an earlier run"  # error over cases, or sweep, that it did not store
 TOLERANCE = 1e-9  # relative; the file holds every digit, only the order of sums may differ

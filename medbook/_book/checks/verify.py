@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
-from medbook import results
 from medbook._book import keys
 from medbook._book.checks.cells import Which, check_cells
 from medbook._book.checks.compare import Row, compare
@@ -15,8 +14,9 @@ from medbook._book.project import SMOKE_BUDGET, Chapter, Project
 from medbook._book.runs.execute import Outcome, run
 from medbook._book.runs.plan import Plan, make_plan
 from medbook._book.state import judge
-from medbook.profiles import PROFILES
-from medbook.results import Results
+from medbook.record import results
+from medbook.record.profiles import PROFILES
+from medbook.record.results import Results
 
 SLOW_MACHINE = 2  # other work beside it may double the time of a run
 PERMUTED = {"MEDBOOK_PERMUTE_TEST": "1"}

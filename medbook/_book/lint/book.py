@@ -4,15 +4,15 @@ from pathlib import Path
 
 import yaml
 
-from medbook import results
 from medbook._book import readme
 from medbook._book.lint.page import Page, Problems
 from medbook._book.markdown import title
 from medbook._book.notebooks.card import card, notebook_links
 from medbook._book.project import NOTEBOOK_BYTES, SMOKE_BUDGET, Project, read_notebook
-from medbook.claims import System, claims_file
 from medbook.errors import MedbookError
-from medbook.profiles import PROFILES
+from medbook.record import results
+from medbook.record.claims import System, claims_file
+from medbook.record.profiles import PROFILES
 
 TEXTS, LISTS = ("title", "summary", "level"), ("systems", "data", "prerequisites")
 

@@ -4,7 +4,7 @@ import ast
 import re
 
 from medbook._book.lint.page import Page, Problems
-from medbook.claims import claims_file
+from medbook.record.claims import claims_file
 
 PARAMETERS = ast.dump(ast.parse('profile = "auto"\nseed = 0'))
 DEFINING = (

@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 
 from medbook._book.markdown import without_fences
 from medbook._book.project import Chapter, Project
-from medbook.claims import System
+from medbook.record.claims import System
 
 Problems = Iterator[str]
 

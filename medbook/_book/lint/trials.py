@@ -4,9 +4,9 @@ import ast
 
 from medbook._book.keys import sources_of
 from medbook._book.lint.page import Page, Problems
-from medbook.closures import static_definitions
 from medbook.errors import MedbookError
-from medbook.syntax import bindings
+from medbook.trials.closures import static_definitions
+from medbook.trials.syntax import bindings
 
 LOOPS = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 

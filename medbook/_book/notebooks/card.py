@@ -8,8 +8,8 @@ from medbook._book.markdown import duration, framed, link
 from medbook._book.pages.scoreboard import Finding, findings_of, systems_of
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import Remote
-from medbook.results import Results
-from medbook.stats import VERDICTS
+from medbook.measure.stats import VERDICTS
+from medbook.record.results import Results
 
 CLAIMS = "What the paper claims, what we measure"
 CLAIMS_ON_SITE = "#what-the-paper-claims-what-we-measure"

@@ -11,7 +11,7 @@ from medbook._book.notebooks.card import Links, card
 from medbook._book.notebooks.cite import citation
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import Remote
-from medbook.results import Results
+from medbook.record.results import Results
 
 MADE = ("install", "card", "cite")  # ids of the cells that are not the chapter's own
 METADATA = {

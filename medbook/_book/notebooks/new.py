@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 from string import Template
 
-from medbook import results
 from medbook._book.markdown import title
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Project
-from medbook.claims import System, claims_file
 from medbook.errors import MedbookError
+from medbook.record import results
+from medbook.record.claims import System, claims_file
 
 TEMPLATE = Path(__file__).with_name("chapter_template.txt")
 NAME = re.compile(r"[a-z][a-z0-9_]*")

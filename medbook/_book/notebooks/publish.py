@@ -8,7 +8,6 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from medbook import results
 from medbook._book.keys import changes, code_cells, glue_cells
 from medbook._book.notebooks.card import notebook_links
 from medbook._book.notebooks.frame import bare, surround, text_of
@@ -17,6 +16,7 @@ from medbook._book.remote import find_remote
 from medbook._book.runs.plan import Plan, load_run, make_plan, mark, outdated
 from medbook._book.state import agreeing, judge
 from medbook.errors import MedbookError
+from medbook.record import results
 
 WIDGETS = "application/vnd.jupyter.widget"
 HOME = re.compile(r"(?<![\w./-])(/home/|/Users/|[A-Z]:\\\\?Users\\)[\w.-]+")

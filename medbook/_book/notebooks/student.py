@@ -8,13 +8,13 @@ from pathlib import Path
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from medbook import results
 from medbook._book.keys import source_name
 from medbook._book.notebooks.card import boxed, facts
 from medbook._book.notebooks.frame import add_card, bare, text_of
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import find_remote
 from medbook.errors import MedbookError
+from medbook.record import results
 
 SOLUTION = "solution"
 EXERCISE = re.compile(r"^#+\s+(Exercise\b.*)$", re.MULTILINE)

@@ -8,7 +8,6 @@ from pybtex.database import BibliographyData, parse_file  # type: ignore[import-
 from pybtex.exceptions import PybtexError  # type: ignore[import-untyped]
 from pybtex.plugin import find_plugin  # type: ignore[import-untyped]
 
-from medbook import results
 from medbook._book.checks.compare import compare
 from medbook._book.markdown import duration, link, table
 from medbook._book.pages import scoreboard, slots
@@ -16,7 +15,8 @@ from medbook._book.pages.scoreboard import States
 from medbook._book.project import Chapter, Project
 from medbook._book.state import State, judge
 from medbook.errors import MedbookError
-from medbook.profiles import PROFILES
+from medbook.record import results
+from medbook.record.profiles import PROFILES
 
 TO_CHAPTER = re.compile(r"\[([^\]]*)\]\((?:book/)?notebooks/(\w+)\.ipynb\)")
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from medbook._book.pages import records
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Project
-from medbook.claims import System
 from medbook.errors import MedbookError
+from medbook.record.claims import System
 from medbook.yamlfile import STRICT, Located
 
 FILE = "courses.yml"

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medbook import data, plots
+from medbook import data
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 from medbook.phantom import thorax
+from medbook.show import plots
 
 SIDE, FIELD, SHOWN, DPI = 96, 360.0, 8, 90
 REAL = "chest_xray_lungs"

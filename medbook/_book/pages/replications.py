@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from medbook import results
 from medbook._book.project import Project
 from medbook.errors import MedbookError
-from medbook.results import Results
+from medbook.record import results
+from medbook.record.results import Results
 
 CODE = ("cells", "glue")  # parts of the key; versions may be others
 NEEDED = {"chapter", "profile", "seed", "claims"}

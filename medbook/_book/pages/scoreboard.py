@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from medbook import results
 from medbook._book.markdown import framed, link, table, title
 from medbook._book.pages import replications
 from medbook._book.pages.replications import Pool
 from medbook._book.project import Project
 from medbook._book.state import State
-from medbook.claims import Claim, System, load_systems
-from medbook.profiles import PROFILES
-from medbook.stats import LEVEL, VERDICTS
+from medbook.measure.stats import LEVEL, VERDICTS
+from medbook.record import results
+from medbook.record.claims import Claim, System, load_systems
+from medbook.record.profiles import PROFILES
 
 FALSE_RATE = (1 - LEVEL) / 2  # of the verdict "reproduced" where there is no effect
 DOUBTFUL = ("checked by smoke", "stale")

@@ -7,7 +7,7 @@ from medbook._book.pages import courses, graph
 from medbook._book.pages.courses import Course, Curriculum, Session
 from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Project
-from medbook.claims import System
+from medbook.record.claims import System
 
 
 def picture(project: Project) -> str:

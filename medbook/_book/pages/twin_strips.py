@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from medbook import plots
 from medbook.data import ENTRIES, Entry
 from medbook.data.entries import Arrays
+from medbook.show import plots
 
 SIZE, DPI = 28, 60  # of the pictures: every labelled set but MedNIST has this size
 SHOWN = 6  # pictures of a set without labels, at most

@@ -12,12 +12,12 @@ from uuid import uuid4
 import distributed
 from rich.console import Console
 
-from medbook import parallel
 from medbook._book.runs.job import Ended, Job, Lifeline, execute
 from medbook._book.runs.local import Submit
 from medbook._book.runs.watch import Report
-from medbook.cluster import GPU, connected
 from medbook.errors import MedbookError
+from medbook.trials import parallel
+from medbook.trials.cluster import GPU, connected
 
 LOOK_SECONDS = 1  # how soon a worker notices that nobody waits for a job any more
 

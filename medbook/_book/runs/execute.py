@@ -11,7 +11,6 @@ import nbformat
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from medbook import results
 from medbook._book import keys
 from medbook._book.markdown import duration
 from medbook._book.project import Chapter
@@ -23,6 +22,7 @@ from medbook._book.runs.pace import expected_of
 from medbook._book.runs.plan import Plan, last_run, mark, outdated
 from medbook._book.runs.watch import Report
 from medbook.errors import MedbookError
+from medbook.record import results
 
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://\S+:\d+")  # of a Dask scheduler
 
@@ -117,7 +117,7 @@ def _trials_to(scheduler: str, plan: Plan, chapter: Chapter) -> list[Task]:
 
     (On a GPU they stay together: this machine may have none.)
     """
-    from medbook.cluster import connected
+    from medbook.trials.cluster import connected
 
     with connected(scheduler):  # else the chapter would find out
         variables = {**plan.variables, "MEDBOOK_SCHEDULER": scheduler}

@@ -12,16 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medbook import paths, results
+from medbook import paths
 from medbook._book import keys
 from medbook._book.project import Chapter, Project
 from medbook._book.runs import outcomes
 from medbook._book.runs.pace import Expected, expected_of
 from medbook._book.runs.plan import Plan, last_run
 from medbook._book.runs.watch import Report, Watch
-from medbook.claims import claims_file
-from medbook.closures import NO_CHAPTER_CODE
 from medbook.errors import MedbookError
+from medbook.record import results
+from medbook.record.claims import claims_file
+from medbook.trials.closures import NO_CHAPTER_CODE
 
 KERNEL_DIED = 138  # exit code of papermill
 LOG_LINES = 200  # a crash tells what every thread was doing

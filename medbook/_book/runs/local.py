@@ -5,10 +5,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from medbook import parallel
 from medbook._book.runs.job import Ended, Job, Lifeline, execute
 from medbook._book.runs.watch import Report
 from medbook.errors import MedbookError
+from medbook.trials import parallel
 
 Submit = Callable[[Job, Report], Future[Ended]]
 

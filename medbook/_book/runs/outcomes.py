@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from medbook.results import Results
-from medbook.store import SCHEMA
+from medbook.record.results import Results
+from medbook.trials.store import SCHEMA
 
 
 def files_of(store: Path, run: Results) -> dict[str, Path]:

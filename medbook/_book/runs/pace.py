@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from medbook.results import Results
+from medbook.record.results import Results
 
 PATIENCE = 10  # times as long as anything like it has taken: then it stands still
 LEAST_SECONDS = 600  # is waited for in any case: machines are slow, or busy with something else

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from nbformat import NotebookNode
 
-from medbook import results, session
 from medbook._book import keys
 from medbook._book.project import Chapter, Project, read_notebook
 from medbook.errors import MedbookError
+from medbook.record import results, session
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from medbook import cluster, global_random
-from medbook.closures import Sources
-from medbook.fingerprint import Fingerprints
-from medbook.parallel import peak_mib, side_by_side
-from medbook.store import Damaged, Recipe, Store, Trial
+from medbook.trials import cluster, global_random
+from medbook.trials.closures import Sources
+from medbook.trials.fingerprint import Fingerprints
+from medbook.trials.parallel import peak_mib, side_by_side
+from medbook.trials.store import Damaged, Recipe, Store, Trial
 
 VERSIONS = ("torch", "numpy", "scipy", "monai", "torchmetrics")  # of what computes
 NEWEST = 1000  # stored outcomes that a new trial is compared with
@@ -48,7 +48,7 @@ class Mapped:
 
     Attributes:
         trials: in the order of the jobs.
-        function: its name as `medbook.fingerprint.definitions` has it.
+        function: its name as `medbook.trials.fingerprint.definitions` has it.
         definitions: that the function and its jobs reach, with their hashes.
         keys: of the trials.
     """

@@ -1,7 +1,7 @@
 """Fingerprints of functions and of jobs: by content, the same in every process.
 
-A function counts as the text of all definitions that it reaches (see `medbook.closures`), a value
-as its bytes. What has no content to compare (a path, a generator, an open file) is refused.
+A function counts as the text of all definitions that it reaches (see `medbook.trials.closures`),
+a value as its bytes. What has no content to compare (a path, a generator, an open file) is refused.
 """
 
 import ast
@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from medbook import chapter as chapters
-from medbook.closures import Cell, Definition, Module, Sources, cells_of, parsed, shorten
 from medbook.errors import MedbookError
-from medbook.syntax import Reference, skeleton
+from medbook.trials.closures import Cell, Definition, Module, Sources, cells_of, parsed, shorten
+from medbook.trials.syntax import Reference, skeleton
 
 _heard: list[str] = []  # cells of a kernel without history
 STARTED = time.time()  # a source that was edited later is not what this process executes
@@ -68,7 +68,7 @@ def definitions(function: Callable[..., Any], chapter: str = "") -> dict[str, st
     Raises:
         MedbookError: a name that it reaches is not from a `define` cell.
 
-    >>> from medbook.stats import t_interval
+    >>> from medbook.measure.stats import t_interval
     >>> sorted(definitions(t_interval))[0]
     'errors.MedbookError'
     """

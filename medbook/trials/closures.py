@@ -12,7 +12,7 @@ from pathlib import Path
 from medbook import chapter as chapters
 from medbook.errors import MedbookError
 from medbook.paths import PACKAGE
-from medbook.syntax import Reference, bindings, load_alias, references, skeleton
+from medbook.trials.syntax import Reference, bindings, load_alias, references, skeleton
 
 DIGITS = 12
 CHAPTER = "chapter:"  # begins the names of modules that are chapters
@@ -33,7 +33,7 @@ class Module:
     """Top-level definitions of one source: a chapter's cells, or a file of the package.
 
     Args:
-        name: absolute, e.g. `medbook.training`, or `chapter:diffusion`.
+        name: absolute, e.g. `medbook.learn.training`, or `chapter:diffusion`.
         cells: its source, in the order of execution.
         executed: glue cells, too, were executed before now, so what they bind counts.
 
@@ -319,7 +319,7 @@ def static_definitions(
         sources: where text is looked up, shared by many calls; else the files as they are now.
 
     Returns:
-        as `medbook.fingerprint.definitions`.
+        as `medbook.trials.fingerprint.definitions`.
 
     Raises:
         MedbookError: a name that is reached is not from a `define` cell.

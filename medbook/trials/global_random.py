@@ -17,7 +17,7 @@ def untouched() -> Iterator[None]:
     They are fixed, so that numbers drawn inside `torch.random.fork_rng`, which leaves no trace, are
     the same in every process. The states of before are put back. Those of a GPU are fixed, too,
     but not compared, as `torch.manual_seed` inside `fork_rng(devices=[])` moves them. Module
-    `random` is left alone: other threads of a kernel draw from it (see `medbook.closures`).
+    `random` is left alone: other threads of a kernel draw from it (see `medbook.trials.closures`).
 
     Raises:
         MedbookError: the block drew from a global state or seeded one and left it so.

@@ -12,9 +12,9 @@ from annotated_types import Ge
 
 from medbook import yamlfile
 from medbook.errors import MedbookError
+from medbook.measure.stats import Kind
 from medbook.paths import content_root
-from medbook.profiles import Profile
-from medbook.stats import Kind
+from medbook.record.profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Claim:
     Attributes:
         id: unique, `<slug>-<number>`.
         statement: the claim in one sentence.
-        kind: one of `medbook.stats.KINDS`.
+        kind: one of `medbook.measure.stats.KINDS`.
         metric: what is measured, with unit and on which cases.
         better: "higher" or "lower": which direction of the metric speaks for ours.
         margin: smallest effect that counts (greater, monotone), largest that is let pass (others).

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from medbook.errors import MedbookError
 from medbook.kernel import live
-from medbook.plots import Card, card, check_text, data_uri, show
+from medbook.show.plots import Card, card, check_text, data_uri, show
 
 MAX_FRAMES = 20  # each frame is a picture inside the notebook
 FRAME_DPI = 90

@@ -14,14 +14,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from medbook import data, profiles, results, stats
-from medbook.claims import Claim, chapter_claims, claims_file
+from medbook import data
 from medbook.errors import MedbookError
-from medbook.fingerprint import listen
-from medbook.parallel import peak_mib, threads
-from medbook.tables import Table, Verdict
-from medbook.training import TrainingLog
+from medbook.learn.training import TrainingLog
+from medbook.measure import stats
+from medbook.record import profiles, results
+from medbook.record.claims import Claim, chapter_claims, claims_file
+from medbook.show.tables import Table, Verdict
 from medbook.trials import Mapped, Place, compute, forget_why
+from medbook.trials.fingerprint import listen
+from medbook.trials.parallel import peak_mib, threads
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -39,7 +41,7 @@ def start(chapter: str, profile: str = "auto", seed: int = 0) -> "Session":
 
     Args:
         chapter: the chapter's id (its file name).
-        profile: see `medbook.profiles.resolve`.
+        profile: see `medbook.record.profiles.resolve`.
         seed: base of all seeds of the run.
 
     >>> start("unlearnable_examples", profile="smoke").scale(smoke=1, laptop=2, gpu=3)
@@ -166,7 +168,7 @@ class Session:
 
         Args:
             name: as in the figures.
-            logs: one a seed, from `medbook.training.fit`.
+            logs: one a seed, from `medbook.learn.training.fit`.
             trials: settings tried on validation data to choose this arm's hyper-parameters.
 
         Raises:

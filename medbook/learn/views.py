@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medbook.learn.training import Augment
 from medbook.refuse import need, told
-from medbook.training import Augment
 
 ORIENTATIONS = 8  # four turns, each as it is or mirrored
 

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
-from medbook.closures import Sources
 from medbook.errors import MedbookError
-from medbook.parallel import carry_chapters, one_thread
+from medbook.trials.closures import Sources
+from medbook.trials.parallel import carry_chapters, one_thread
 
 if TYPE_CHECKING:
     import distributed
@@ -35,7 +35,7 @@ def side_by_side(
     gpu: bool = False,
     needed: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, Value]]:
-    """`function(item)` of each item on the workers of a cluster, as `medbook.parallel` does here.
+    """`function(item)` of each item on the workers of a cluster, as `parallel` does here.
 
     An item whose worker dies is given to another one; a value is fetched as soon as it is there and
     then forgotten by the cluster, so that no later death costs it. A worker process computes one

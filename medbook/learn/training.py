@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from medbook.errors import MedbookError
 from medbook.kernel import live
-from medbook.memory_order import arrange
+from medbook.learn.memory_order import arrange
 from medbook.refuse import need, told
 
 IGNORED = -100  # a label that cross-entropy leaves out

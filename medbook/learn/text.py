@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medbook.training import TrainingLog, fit
+from medbook.learn.training import TrainingLog, fit
 
 PAD, UNKNOWN, MASK, START, END = range(5)  # numbers that are no words
 LENGTH, LONG = 24, 80  # words of a long sentence, of a long report

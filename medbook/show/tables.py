@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from medbook.stats import VERDICTS
+from medbook.measure.stats import VERDICTS
 
 
 class Verdict(str):

@@ -1,0 +1,1 @@
+"""Numbers about methods: intervals and verdicts, how good features are, how long things take."""
