@@ -121,7 +121,7 @@ def as_of_today(project: Project, chapter: Chapter, path: Path) -> results.Resul
     stored |= {"seed": 0, "environment": session.environment(torch.device("cpu"))}
     stored["key"] = keys.key_of(project, chapter, stored["profile"], 0)
     now = keys.sources_of(project)
-    for trial in stored["trials"].values():
+    for trial in stored.setdefault("trials", {}).values():
         trial["definitions"] = now.current(chapter.id, trial["definitions"])
     stored["digest"] = results.digest(stored)
     return stored

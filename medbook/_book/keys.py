@@ -138,10 +138,8 @@ def code_hash(source: str) -> str:
     >>> code_hash("x = 1  # one") == code_hash("x  =  1") != code_hash("x = 2")
     True
     """
-    try:
-        text = repr([_counted(statement) for statement in _statements(source)])
-    except MedbookError:  # no Python
-        text = source
+    statements = _statements(source)
+    text = source if statements is None else repr([_counted(s) for s in statements])
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
@@ -184,7 +182,8 @@ def _sources(project: Project, package: Path, stamp: tuple[tuple[Path, int, int]
     def cells(id: str) -> list[Any]:
         if id not in texts:
             raise MedbookError(f"there is no chapter {id!r}")
-        return cells_of(texts[id].read_text(encoding="utf-8"))
+        found = cells_of(texts[id].read_text(encoding="utf-8"))
+        return [cell for cell in found if _statements(cell.text) is not None]
 
     return Sources(cells, package)
 
@@ -194,7 +193,7 @@ def _reached_by_glue(project: Project, chapter: Chapter) -> dict[str, str]:
     sources = sources_of(project)
     module = sources.chapter(chapter.id)
     cells = [cell.source for _, cell in glue_cells(chapter.notebook())]
-    statements = [statement for source in cells for statement in _statements(source)]
+    statements = [statement for source in cells for statement in _statements(source) or ()]
     start = list(_used(sources, module, references(statements), bindings(statements)))
     return shorten(sources.closure(start), chapter.id)
 
@@ -223,13 +222,17 @@ def _of_chapter(project: Project, name: str) -> bool:
     return "." not in name or name.split(".")[0] in {path.stem for path in project.sources()}
 
 
-def _statements(source: str) -> list[Any]:
+def _statements(source: str) -> list[Any] | None:
+    """Those of a cell, IPython's magics translated; None if it is no Python, as a run will say."""
     try:
         return parsed(source, "a cell")
     except MedbookError:
         from IPython.core.inputtransformer2 import TransformerManager
 
+    try:
         return parsed(TransformerManager().transform_cell(source), "a cell")
+    except MedbookError:
+        return None
 
 
 def _changed_definitions(
