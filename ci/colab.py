@@ -17,11 +17,12 @@ import nbformat
 
 def install_cell(checkout: Path, url: str) -> str:
     """Source of the install cell of a notebook whose repository is at this address."""
-    tree = ast.parse((checkout / "medbook/_book/notebooks/frame.py").read_text(encoding="utf-8"))
+    file = checkout / "medbook/_book/notebooks/surroundings.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INSTALL":
             return str(ast.literal_eval(node.value)).format(url=url)
-    raise SystemExit("medbook/_book/notebooks/frame.py defines no INSTALL")
+    raise SystemExit("medbook/_book/notebooks/surroundings.py defines no INSTALL")
 
 
 def prepared(notebook: nbformat.NotebookNode, install: str) -> nbformat.NotebookNode:

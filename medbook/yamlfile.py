@@ -51,6 +51,41 @@ def parse(content: bytes, name: str) -> Any:
         raise invalid(error, name) from None
 
 
+def mapping(path: Path) -> Located:
+    """The mapping that a file holds.
+
+    Raises:
+        MedbookError: the file cannot be read or holds something else.
+    """
+    try:
+        found = read(path, path.name)
+    except OSError as error:
+        raise MedbookError(f"{path.name} cannot be read: {error}") from None
+    if not isinstance(found, Located):
+        raise MedbookError(f"{path.name}:1: expected a mapping, found {found!r:.40}")
+    return found
+
+
+def entries(parent: Located, name: str, kind: type, file: str) -> list[Located]:
+    """The list of mappings under a name, each of a kind.
+
+    Args:
+        parent: what holds the list.
+        name: its field.
+        kind: a dataclass, what each mapping holds.
+        file: how messages call the file.
+
+    Raises:
+        MedbookError: a field is missing, unknown or of another type; file and line are named.
+    """
+    found = parent.get(name)
+    if not isinstance(found, list) or not all(isinstance(entry, Located) for entry in found):
+        raise MedbookError(f"{file}:{parent.line}: `{name}` must be a list of mappings")
+    for entry in found:
+        checked(kind, entry, f"{file}:{entry.line}")
+    return found
+
+
 def checked(kind: type, entry: Any, where: str) -> Any:
     """A mapping as a dataclass: each of its fields there, of its type, and no other.
 

@@ -42,7 +42,7 @@ from dataclasses import dataclass
 
 import torch
 from medbook.data.record import Record, Split
-from medbook.measure.stats import t_interval
+from medbook.evaluate.stats import t_interval
 from medbook.learn.training import TrainingLog
 
 CANDIDATES = 41

@@ -17,13 +17,13 @@ import pytest
 
 from medbook._book import cli, site
 from medbook._book.checks import cells
-from medbook._book.pages import slots
-from medbook._book.pages.scoreboard import systems_of
+from medbook._book.pages import handwritten
 from medbook._book.project import Project
 from medbook._book.runs import cluster, local
 from medbook._book.runs.job import Ended, Job
 from medbook._book.runs.watch import Report
-from medbook._book.state import judge
+from medbook._book.stored.findings import systems_of
+from medbook._book.stored.state import judge
 from medbook.record import results
 
 ROOT = Path(__file__).parents[1]
@@ -172,7 +172,8 @@ def test_site(medbook, checkout: Project, monkeypatch: pytest.MonkeyPatch) -> No
         return project.build / "pages"
 
     monkeypatch.setattr(site, "_render", render)
-    monkeypatch.setattr(slots, "MAKERS", dict.fromkeys(slots.MAKERS, lambda project: ""))
+    nothing = dict.fromkeys(handwritten.MAKERS, lambda project: "")
+    monkeypatch.setattr(handwritten, "MAKERS", nothing)
     code, out, err = medbook("site")
     assert (code, err) == (0, "") and "site:" in out
     staged = checkout.build / "site-src/book/notebooks"

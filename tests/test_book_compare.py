@@ -7,9 +7,9 @@ import pytest
 from book_fixtures import Book
 from scipy.stats import ttest_1samp
 
-from medbook._book.checks.compare import compare, compare_metric
 from medbook._book.checks.sound import EARLIER, unsound
 from medbook._book.checks.verify import leaking
+from medbook._book.stored.compare import compare, compare_metric
 from medbook.record import results
 from medbook.record.claims import chapter_claims
 

@@ -9,7 +9,7 @@ from book_fixtures import Book
 from IPython.core.interactiveshell import InteractiveShell
 from nbformat import NotebookNode
 
-from medbook._book.notebooks.frame import add_card, bare, installed_from
+from medbook._book.notebooks.surroundings import add_card, bare, installed_from
 from medbook._book.remote import Remote
 
 

@@ -16,7 +16,7 @@ from medbook.trials.closures import static_definitions
 CELLS = """
 # %%
 import medbook
-from medbook.measure import stats
+from medbook.evaluate import stats
 
 run = medbook.start("one", profile, seed)
 
@@ -180,11 +180,11 @@ def test_helpers_count_where_a_trial_reaches_them(
     stored = as_run_now(book, chapter, "trial")
     book.edit("medbook/learn/training.py", "-pixels, pixels + 1", "-pixels, pixels")
     book.edit("medbook/learn/training.py", "CHECK_EVERY = 50", "CHECK_EVERY = 51")  # of fit, unused
-    book.edit("medbook/measure/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")  # of the session
+    book.edit("medbook/evaluate/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")  # of the session
     found = keys.changes(book.project, chapter, stored)
     assert found == (["training.random_shift"], [], ["stats.MAX_SEEDS"])
     published = as_run_now(book, chapter, "trial", around=False)
-    book.edit("medbook/measure/stats.py", "MAX_SEEDS = 1001", "MAX_SEEDS = 1002")
+    book.edit("medbook/evaluate/stats.py", "MAX_SEEDS = 1001", "MAX_SEEDS = 1002")
     assert keys.changes(book.project, chapter, published) == ([], [], [])
 
 

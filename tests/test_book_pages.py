@@ -8,7 +8,7 @@ from medbook._book import pages, readme
 from medbook._book.markdown import table
 from medbook._book.pages import scoreboard
 from medbook._book.project import Project
-from medbook._book.state import State
+from medbook._book.stored.state import State
 from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.claims import load_systems

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from book_fixtures import Book
 
-from medbook._book.pages import phantom_strips, slots
+from medbook._book.pages import handwritten, phantom_strips
 from medbook.data import ENTRIES
 
 ROOT = Path(__file__).parents[1]
@@ -42,12 +42,12 @@ def test_real_pictures_carry_their_credit(monkeypatch):
 
 def test_the_stored_comparison_is_on_the_page_and_not_on_that_of_speed(tmp_path):
     book = Book(tmp_path / "book")
-    assert slots.realism(book.project) == "No measurement is stored yet."
+    assert handwritten.realism(book.project) == "No measurement is stored yet."
     folder = book.root / "ci/bench/realism"
     folder.mkdir(parents=True)
     (folder / "phantoms.md").write_text("# Beside\n\n## Dice\n")
-    assert slots.realism(book.project) == "### Beside\n\n#### Dice"
-    assert "Beside" not in slots.benchmarks(book.project)
+    assert handwritten.realism(book.project) == "### Beside\n\n#### Dice"
+    assert "Beside" not in handwritten.benchmarks(book.project)
 
 
 def test_phantoms_look_enough_like_real_pictures_for_a_network_that_never_saw_one():

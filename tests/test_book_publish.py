@@ -13,10 +13,10 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from medbook._book.checks.sound import unsound
 from medbook._book.keys import code_cells, key_of, sources_of
 from medbook._book.notebooks import publish
-from medbook._book.notebooks.frame import installed_from
+from medbook._book.notebooks.surroundings import installed_from
 from medbook._book.project import Chapter
 from medbook._book.runs.plan import Plan, make_plan, mark
-from medbook._book.state import judge
+from medbook._book.stored.state import judge
 from medbook.errors import MedbookError
 from medbook.record import results
 
@@ -184,7 +184,7 @@ def test_prose_is_published_without_a_run(published: Book) -> None:
     [
         ("chapters/trust/clean.py", "CANDIDATES = 41", "CANDIDATES = 43", "CANDIDATES"),
         ("book/claims/clean.yml", "margin: 0.1", "margin: 0.2", "claim clean-1"),
-        ("../medbook/measure/stats.py", "LEVEL = 0.95", "LEVEL = 0.9", "stats.LEVEL"),
+        ("../medbook/evaluate/stats.py", "LEVEL = 0.95", "LEVEL = 0.9", "stats.LEVEL"),
         ("book/notebooks/clean.ipynb", '"results": "', '"results": "0', "not of the stored run"),
         ("book/results/clean.laptop.json", '"n": ', '"n": 1', "changed after it was measured"),
     ],

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medbook._book.checks import report
-from medbook._book.checks.compare import Row
+from medbook._book.stored.compare import Row
 
 OTHER = "not comparable: other machine, fewer than 3 seeds"
 ROWS = [

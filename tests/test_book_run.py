@@ -309,11 +309,11 @@ def test_sources_that_change_while_a_run_begins_are_noticed(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book.add("one", quick("one"))
-    before = job._package() | {"medbook/measure/stats.py": "0" * 64}
+    before = job._package() | {"medbook/evaluate/stats.py": "0" * 64}
     found = iter([before, job._package()])
     monkeypatch.setattr(job, "_package", lambda: next(found))
     failure = str(run(book)["one"].failure)
-    assert "is not that of the run (medbook/measure/stats.py differ)" in failure
+    assert "is not that of the run (medbook/evaluate/stats.py differ)" in failure
 
 
 def until(condition, seconds: float = 60) -> None:

@@ -8,7 +8,7 @@ from book_fixtures import Book
 from nbclient import NotebookClient
 
 from medbook._book.notebooks import student
-from medbook._book.notebooks.frame import METADATA
+from medbook._book.notebooks.surroundings import METADATA
 from medbook._book.project import Chapter, find_project
 from medbook.errors import MedbookError
 

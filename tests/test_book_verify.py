@@ -18,7 +18,7 @@ from medbook._book.notebooks.publish import publish
 from medbook._book.runs import execute, pace
 from medbook._book.runs.outcomes import told
 from medbook._book.runs.plan import load_run, make_plan, outdated
-from medbook._book.state import judge
+from medbook._book.stored.state import judge
 from medbook.errors import MedbookError
 from medbook.record import results
 
@@ -109,7 +109,7 @@ def test_a_notebook_is_executed_again_if_something_changed_or_if_asked_for(publi
     assert check_cells(published, "all") == (
         (True, [], "notebook executed again: clean (asked for)\n")
     )
-    published.edit("../medbook/measure/stats.py", HELPER, "SIGN_TEST_N = 5")
+    published.edit("../medbook/evaluate/stats.py", HELPER, "SIGN_TEST_N = 5")
     executed, failures, said = check_cells(published)
     assert (executed, failures) == (True, [])
     assert said.startswith("notebook executed again: clean (stale: stats.SIGN_TEST_N")
@@ -190,12 +190,12 @@ def test_only_what_a_trial_reaches_makes_a_result_stale(published: Book) -> None
     plan = make_plan(published.project, "laptop")
     assert judge(published.project, chapter, "laptop") == ("current", [])
     assert judge(published.project, chapter, "gpu").name == "missing"
-    published.edit("../medbook/measure/stats.py", "LEVEL = 0.95", "LEVEL = 0.950  # per cent")
+    published.edit("../medbook/evaluate/stats.py", "LEVEL = 0.95", "LEVEL = 0.950  # per cent")
     assert outdated(plan, chapter) == []  # the same constant
-    published.edit("../medbook/measure/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
+    published.edit("../medbook/evaluate/stats.py", "MAX_SEEDS = 1000", "MAX_SEEDS = 1001")
     assert judge(published.project, chapter, "laptop") == ("current", [])
     assert outdated(plan, chapter) == ["stats.MAX_SEEDS"]
-    published.edit("../medbook/measure/stats.py", HELPER, "SIGN_TEST_N = 5")
+    published.edit("../medbook/evaluate/stats.py", HELPER, "SIGN_TEST_N = 5")
     found = judge(published.project, chapter, "laptop")
     assert str(found).startswith("stale: stats.SIGN_TEST_N, not checked: run `medbook run clean")
 
@@ -221,7 +221,7 @@ def test_a_changed_figure_asks_for_a_replay_of_seconds(published: Book) -> None:
 def test_equal_smoke_numbers_keep_a_changed_laptop_result(published: Book) -> None:
     [chapter] = published.project.chapters()
     changed = "stats.SIGN_TEST_N"
-    published.edit("../medbook/measure/stats.py", HELPER, "SIGN_TEST_N = 5")
+    published.edit("../medbook/evaluate/stats.py", HELPER, "SIGN_TEST_N = 5")
     execute.run([make_plan(published.project, "smoke")], [chapter], Console())
     [line] = told(published.project.trials, "clean", "smoke", 0)
     assert line == f"trial: 2 computed: {changed} changed"
@@ -242,7 +242,7 @@ def test_equal_smoke_numbers_keep_a_changed_laptop_result(published: Book) -> No
 
 def test_smoke_numbers_that_differ_vouch_for_nothing(published: Book) -> None:
     [chapter] = published.project.chapters()
-    published.edit("../medbook/measure/stats.py", HELPER, "SIGN_TEST_N = 5")
+    published.edit("../medbook/evaluate/stats.py", HELPER, "SIGN_TEST_N = 5")
     execute.run([make_plan(published.project, "smoke")], [chapter], Console())
     rewrite(published, SMOKE, lambda r: r["metrics"]["images"].update(values=[601.0]))
     smoke = results.load(published.root / SMOKE)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from medbook._book.notebooks import frame
+from medbook._book.notebooks import surroundings
 from medbook._book.remote import Remote
 
 ROOT = Path(__file__).parents[1]
@@ -121,7 +121,7 @@ def test_binder_and_conda_get_the_locked_versions_without_cuda():
 
 def test_colab_runs_the_install_cell_of_the_notebooks():
     remote = Remote("example.org", "someone/book", "main")
-    cell = frame._install_cell(remote)
+    cell = surroundings._install_cell(remote)
     assert script("colab").install_cell(ROOT, remote.url) == cell.source
 
 

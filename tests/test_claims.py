@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medbook.errors import MedbookError
-from medbook.measure.stats import KINDS
+from medbook.evaluate.stats import KINDS
 from medbook.record.claims import Claim, chapter_claims, load_systems
 
 CLAIM = """

@@ -217,7 +217,7 @@ def test_a_worker_with_another_medbook_is_one_clear_failure(
         book.add(id, quick(id))
     copy = tmp_path / "other/medbook"
     shutil.copytree(paths.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "tables.py").write_text("changed = True\n")
+    (copy / "show/tables.py").write_text("changed = True\n")
     monkeypatch.setattr(paths, "PACKAGE", copy)
     failure = str(run(book, workers, plans_of(book, "there"))["one"].failure)
     assert "is not that of the run (medbook/show/tables.py differ): use the same version" in failure

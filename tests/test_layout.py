@@ -1,7 +1,7 @@
 """The layout of the package: every module says what it is for, and imports form no cycle."""
 
 import ast
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -36,13 +36,56 @@ def test_what_a_file_imports_is_found() -> None:
     assert imported("def late():\n    import medbook.data\n") == set()
 
 
+GRAPH = {module_name(path): imported(path.read_text(encoding="utf-8")) for path in FILES}
+FOLDERS = {module_name(path) for path in FILES if path.name == "__init__.py"}
+
+
+def neighbours(graph: dict[str, set[str]], folders: set[str]) -> dict[str, dict[str, set[str]]]:
+    """Folder -> what lies in it, files and folders -> which of these it imports from."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for name, imports in graph.items():
+        for other in imports:
+            mine, theirs = (
+                [*n.split("."), *(["__init__"] if n in folders else [])] for n in (name, other)
+            )
+            same = next(i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b)
+            inside = found.setdefault(".".join(mine[:same]), {})
+            inside.setdefault(mine[same], set()).add(theirs[same])
+    return found
+
+
 def test_no_file_imports_itself_by_way_of_others() -> None:
-    graph = {module_name(path): imported(path.read_text(encoding="utf-8")) for path in FILES}
-    order = list(TopologicalSorter(graph).static_order())  # a cycle raises and is named
+    order = list(TopologicalSorter(GRAPH).static_order())  # a cycle raises and is named
     assert set(order) == NAMES
+
+
+@pytest.mark.parametrize("folder", sorted(neighbours(GRAPH, FOLDERS)))
+def test_no_folder_imports_itself_by_way_of_its_neighbours(folder: str) -> None:
+    TopologicalSorter(neighbours(GRAPH, FOLDERS)[folder]).prepare()  # a cycle raises and is named
+
+
+def test_a_cycle_of_folders_without_a_cycle_of_files_is_found() -> None:
+    graph = {"m.a.one": {"m.b.two"}, "m.b.three": {"m.a.four"}, "m.a": {"m.a.one"}}
+    found = neighbours(graph, {"m", "m.a", "m.b"})
+    assert found == {"m": {"a": {"b"}, "b": {"a"}}, "m.a": {"__init__": {"one"}}}
+    with pytest.raises(CycleError):
+        TopologicalSorter(found["m"]).prepare()
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_the_first_line_says_what_a_module_is_for(path: Path) -> None:
     said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    assert len(said.splitlines()[0].split()) >= 3 if said else False
+    assert says_something(said.partition("\n")[0], module_name(path).rpartition(".")[2])
+
+
+def says_something(line: str, name: str) -> bool:
+    """It is a sentence of three words and more beside those of the file's name."""
+    words = [word.strip("`.,:;()").lower() for word in line.split()]
+    return line.endswith((".", "?")) and len([w for w in words if w not in name.split("_")]) >= 3
+
+
+def test_a_first_line_that_repeats_the_name_says_nothing() -> None:
+    assert says_something("Trials: one function called with many jobs.", "trials")
+    assert not says_something("Memory order.", "memory_order")
+    assert not says_something("", "memory_order")
+    assert not says_something("of trials on the", "trials")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medbook.errors import MedbookError
-from medbook.measure.timing import seconds
+from medbook.evaluate.timing import seconds
 from medbook.phantom import brain_like
 from medbook.physics.mri import (
     FAMILIES,

@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 from medbook.errors import MedbookError
+from medbook.evaluate.probes import Features, auc, logistic, nearest, nearest_others, probe
 from medbook.learn.views import random_view
-from medbook.measure.probes import Features, auc, logistic, nearest, nearest_others, probe
 
 
 def seeded(seed=0):

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from medbook import chapter, refuse
 from medbook.errors import MedbookError
+from medbook.evaluate import probes
 from medbook.learn import training, views
-from medbook.measure import probes
 
 similarity = chapter.load("image_similarity")
 diffusion = chapter.load("diffusion")

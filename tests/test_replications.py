@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from book_fixtures import Book
 
-from medbook._book.pages import replications, scoreboard
-from medbook._book.pages.replications import Pool
-from medbook._book.state import State
+from medbook._book.pages import scoreboard
+from medbook._book.stored import replications
+from medbook._book.stored.replications import Pool
+from medbook._book.stored.state import State
 from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.profiles import PROFILES

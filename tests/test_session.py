@@ -11,8 +11,8 @@ import torch
 
 import medbook
 from medbook.errors import MedbookError
+from medbook.evaluate import stats
 from medbook.learn.training import TrainingLog
-from medbook.measure import stats
 from medbook.record import results, session
 from medbook.record.claims import Claim
 from medbook.record.session import Session, environment

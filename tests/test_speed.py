@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from medbook import data, paths, yamlfile
 from medbook._book import keys
-from medbook._book.state import judge
+from medbook._book.stored.state import judge
 from medbook.chapter import load as load_chapter
 from medbook.data.entries import File
 from medbook.data.sources import file_hash

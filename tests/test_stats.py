@@ -10,8 +10,8 @@ from scipy import stats as sps
 from sklearn.metrics import balanced_accuracy_score
 
 from medbook.errors import MedbookError
-from medbook.measure import stats
-from medbook.measure.stats import Interval
+from medbook.evaluate import stats
+from medbook.evaluate.stats import Interval
 
 DRAWS = 10_000
 # A rate of 2.5 % gives at most this many of 10,000 in 99.9 % of simulations: the only allowance.

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from medbook.measure.stats import VERDICTS
+from medbook.evaluate.stats import VERDICTS
 from medbook.show.tables import Table, Verdict
 
 TABLE = Table(["arm", "acc < 1"], [["clean & <b>", 0.84], ["ρ", None]], 'Says "all".')

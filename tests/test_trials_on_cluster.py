@@ -25,7 +25,7 @@ import os, time
 from pathlib import Path
 from typing import NamedTuple
 
-from medbook.measure.stats import t_interval
+from medbook.evaluate.stats import t_interval
 
 class Outcome(NamedTuple):
     name: str

@@ -1234,7 +1234,7 @@ run.claims_table()
 
 # %% tags=["hide-input"]
 from medbook.show.tables import Table
-from medbook.measure.timing import race
+from medbook.evaluate.timing import race
 
 scan = noisy_scan(full_brain[:1], HIGH, SEEDS[0])
 once = {"zero-filled": partial(scan.E.AT, scan.y)}

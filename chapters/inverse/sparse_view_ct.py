@@ -1125,7 +1125,7 @@ run.claim("gloredi-8", **compare("GloReDi, same-view teacher", "FFC"))
 # are not trained.
 
 # %%
-from medbook.measure.timing import race
+from medbook.evaluate.timing import race
 
 def untrained_of(arm: str) -> nn.Module:
     return make_network(ARMS[arm].build, SIZES, 0).to(run.device)

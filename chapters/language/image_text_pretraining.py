@@ -544,7 +544,7 @@ import math
 import numpy as np
 from medbook.data import Split
 from medbook.learn.memory_order import arrange
-from medbook.measure.probes import Features, auc, nearest, nearest_others, probe
+from medbook.evaluate.probes import Features, auc, nearest, nearest_others, probe
 
 def some_rows(n: int, share: float, seed: int) -> Tensor:
     """A share of n rows, at least eight."""

@@ -495,7 +495,7 @@ def thieves() -> dict[str, Thief]:
     }
 
 # %% tags=["define"]
-from medbook.measure.stats import balanced_scores
+from medbook.evaluate.stats import balanced_scores
 
 @dataclass(frozen=True)
 class Attempt:

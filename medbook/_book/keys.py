@@ -156,7 +156,7 @@ def _counted(statement: ast.stmt) -> Any:
 def _label(meant: Reference) -> str:
     """Last part of a module's name; for what stands in a module, its name after it.
 
-    >>> _label(Reference(("stats", "LEVEL"), "medbook.measure")), _label(Reference((), "medbook"))
+    >>> _label(Reference(("stats", "LEVEL"), "medbook.evaluate")), _label(Reference((), "medbook"))
     ('stats.LEVEL', 'medbook')
     """
     parts = (*meant.module.split("."), *meant.path)

@@ -3,15 +3,9 @@
 import re
 
 from medbook._book.markdown import link, table, title
-from medbook._book.pages.scoreboard import (
-    Stored,
-    chapter_link,
-    findings_of,
-    stored_of,
-    summary,
-    systems_of,
-)
+from medbook._book.pages.scoreboard import chapter_link, summary
 from medbook._book.project import Project
+from medbook._book.stored.findings import Stored, findings_of, stored_of, systems_of
 from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.claims import System

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from medbook import data
 from medbook._book.keys import real_files
-from medbook._book.notebooks.frame import installed_from
+from medbook._book.notebooks.surroundings import installed_from
 from medbook._book.project import Project, read_notebook
 from medbook._book.remote import find_remote
-from medbook._book.state import judge
+from medbook._book.stored.state import judge
 from medbook.record import profiles, session
 from medbook.trials import parallel
 

@@ -12,7 +12,7 @@ from annotated_types import Ge
 
 from medbook import yamlfile
 from medbook.errors import MedbookError
-from medbook.measure.stats import Kind
+from medbook.evaluate.stats import Kind
 from medbook.paths import content_root
 from medbook.record.profiles import Profile
 
@@ -24,7 +24,7 @@ class Claim:
     Attributes:
         id: unique, `<slug>-<number>`.
         statement: the claim in one sentence.
-        kind: one of `medbook.measure.stats.KINDS`.
+        kind: one of `medbook.evaluate.stats.KINDS`.
         metric: what is measured, with unit and on which cases.
         better: "higher" or "lower": which direction of the metric speaks for ours.
         margin: smallest effect that counts (greater, monotone), largest that is let pass (others).

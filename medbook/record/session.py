@@ -16,8 +16,8 @@ from torch import Tensor
 
 from medbook import data
 from medbook.errors import MedbookError
+from medbook.evaluate import stats
 from medbook.learn.training import TrainingLog
-from medbook.measure import stats
 from medbook.record import profiles, results
 from medbook.record.claims import Claim, chapter_claims, claims_file
 from medbook.show.tables import Table, Verdict

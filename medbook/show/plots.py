@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from medbook.errors import MedbookError
-from medbook.measure.stats import t_interval
+from medbook.evaluate.stats import t_interval
 
 # Okabe and Ito 2008, "Color universal design"; the line styles tell them apart in greyscale
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from medbook.measure.stats import VERDICTS
+from medbook.evaluate.stats import VERDICTS
 
 
 class Verdict(str):

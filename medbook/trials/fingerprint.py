@@ -68,7 +68,7 @@ def definitions(function: Callable[..., Any], chapter: str = "") -> dict[str, st
     Raises:
         MedbookError: a name that it reaches is not from a `define` cell.
 
-    >>> from medbook.measure.stats import t_interval
+    >>> from medbook.evaluate.stats import t_interval
     >>> sorted(definitions(t_interval))[0]
     'errors.MedbookError'
     """

@@ -25,7 +25,7 @@ from medbook._book.runs.job import environment
 from medbook._book.runs.pace import expected_of
 from medbook._book.runs.plan import make_plan, outdated
 from medbook._book.runs.watch import Watch
-from medbook._book.state import judge
+from medbook._book.stored.state import judge
 from medbook.record import results
 from medbook.trials import parallel
 

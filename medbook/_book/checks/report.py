@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medbook._book.checks.compare import SAME, Row
 from medbook._book.markdown import table
+from medbook._book.stored.compare import SAME, Row
 from medbook.record import results
 
 HEAD = ("number", "stored", "here", "verdict")

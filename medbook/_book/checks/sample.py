@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from medbook._book.checks.compare import compare
 from medbook._book.project import Chapter, Project
 from medbook._book.runs import outcomes
 from medbook._book.runs.execute import run
 from medbook._book.runs.plan import Plan, make_plan, outdated
+from medbook._book.stored.compare import compare
 from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.results import Results

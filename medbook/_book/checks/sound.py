@@ -9,11 +9,11 @@ from typing import Any
 from nbformat import NotebookNode
 
 from medbook._book.notebooks.card import costs
-from medbook._book.notebooks.frame import other_code
+from medbook._book.notebooks.surroundings import other_code
 from medbook._book.project import Chapter, Project, read_notebook
 from medbook._book.runs.plan import mark
 from medbook.errors import MedbookError
-from medbook.measure import stats
+from medbook.evaluate import stats
 from medbook.record import claims, results
 from medbook.record.profiles import PROFILES
 from medbook.record.results import Results

@@ -7,13 +7,13 @@ from rich.console import Console
 
 from medbook._book import keys
 from medbook._book.checks.cells import Which, check_cells
-from medbook._book.checks.compare import Row, compare
 from medbook._book.checks.report import differing, incomparable, summary, whole_table, write
 from medbook._book.checks.sound import despite_digest, unsound
 from medbook._book.project import SMOKE_BUDGET, Chapter, Project
 from medbook._book.runs.execute import Outcome, run
 from medbook._book.runs.plan import Plan, make_plan
-from medbook._book.state import judge
+from medbook._book.stored.compare import Row, compare
+from medbook._book.stored.state import judge
 from medbook.record import results
 from medbook.record.profiles import PROFILES
 from medbook.record.results import Results

@@ -2,8 +2,8 @@
 
 from medbook._book.lint import book, code, devices, prose, size, thoughts, trials
 from medbook._book.lint.page import Page
-from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Chapter, Project
+from medbook._book.stored.findings import systems_of
 
 RULES = (
     *prose.RULES, *size.RULES, *code.RULES, *thoughts.RULES, *book.RULES, *trials.RULES,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import groupby, starmap
 
 from medbook._book.markdown import duration, framed, link
-from medbook._book.pages.scoreboard import Finding, findings_of, systems_of
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import Remote
-from medbook.measure.stats import VERDICTS
+from medbook._book.stored.findings import Finding, findings_of, systems_of
+from medbook.evaluate.stats import VERDICTS
 from medbook.record.results import Results
 
 CLAIMS = "What the paper claims, what we measure"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from medbook import data, paths
-from medbook._book.notebooks.frame import text_of
 from medbook._book.notebooks.student import place, student_notebook
+from medbook._book.notebooks.surroundings import text_of
 from medbook._book.project import Chapter, Project, find_project
 from medbook.data import sources
 from medbook.data.entries import File

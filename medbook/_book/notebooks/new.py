@@ -5,8 +5,8 @@ from pathlib import Path
 from string import Template
 
 from medbook._book.markdown import title
-from medbook._book.pages.scoreboard import systems_of
 from medbook._book.project import Project
+from medbook._book.stored.findings import systems_of
 from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.claims import System, claims_file

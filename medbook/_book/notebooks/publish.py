@@ -10,11 +10,11 @@ from nbformat import NotebookNode
 
 from medbook._book.keys import changes, code_cells, glue_cells
 from medbook._book.notebooks.card import notebook_links
-from medbook._book.notebooks.frame import bare, surround, text_of
+from medbook._book.notebooks.surroundings import bare, surround, text_of
 from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project, read_notebook
 from medbook._book.remote import find_remote
 from medbook._book.runs.plan import Plan, load_run, make_plan, mark, outdated
-from medbook._book.state import agreeing, judge
+from medbook._book.stored.state import agreeing, judge
 from medbook.errors import MedbookError
 from medbook.record import results
 

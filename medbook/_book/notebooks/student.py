@@ -10,7 +10,7 @@ from nbformat import NotebookNode
 
 from medbook._book.keys import source_name
 from medbook._book.notebooks.card import boxed, facts
-from medbook._book.notebooks.frame import add_card, bare, text_of
+from medbook._book.notebooks.surroundings import add_card, bare, text_of
 from medbook._book.project import Chapter, Project
 from medbook._book.remote import find_remote
 from medbook.errors import MedbookError

@@ -8,12 +8,12 @@ from pybtex.database import BibliographyData, parse_file  # type: ignore[import-
 from pybtex.exceptions import PybtexError  # type: ignore[import-untyped]
 from pybtex.plugin import find_plugin  # type: ignore[import-untyped]
 
-from medbook._book.checks.compare import compare
 from medbook._book.markdown import duration, link, table
-from medbook._book.pages import scoreboard, slots
+from medbook._book.pages import handwritten, scoreboard
 from medbook._book.pages.scoreboard import States
 from medbook._book.project import Chapter, Project
-from medbook._book.state import State, judge
+from medbook._book.stored.compare import compare
+from medbook._book.stored.state import State, judge
 from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.profiles import PROFILES
@@ -28,7 +28,7 @@ def generated(project: Project) -> dict[str, str]:
         for chapter in project.chapters()
         for profile in PROFILES
     }
-    pages = slots.filled(project) | {
+    pages = handwritten.filled(project) | {
         "book/scoreboard.md": scoreboard.page(project, states),
         "book/status.md": status(project, states),
         "book/references.md": references(project),

@@ -6,9 +6,9 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from medbook._book.pages import records
-from medbook._book.pages.scoreboard import systems_of
+from medbook import yamlfile
 from medbook._book.project import Project
+from medbook._book.stored.findings import systems_of
 from medbook.errors import MedbookError
 from medbook.record.claims import System
 from medbook.yamlfile import STRICT, Located
@@ -43,7 +43,7 @@ class CourseEntry:
 
 
 @dataclass
-class SessionEntry:
+class MeetingEntry:
     """A session of a course."""
 
     __pydantic_config__: ClassVar = STRICT
@@ -75,7 +75,7 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Session:
+class Meeting:
     """One week or day of a course; `reading` are systems, whose papers are read."""
 
     title: str
@@ -93,7 +93,7 @@ class Course:
     title: str
     audience: str
     unit: str
-    sessions: tuple[Session, ...]
+    sessions: tuple[Meeting, ...]
 
     @property
     def chapters(self) -> tuple[str, ...]:
@@ -131,19 +131,19 @@ def load(project: Project) -> Curriculum:
             of `book/systems.yml` and no other, no chapter builds on itself, and a course teaches
             no chapter before one that it builds on.
     """
-    root = records.read(project.root / "book" / FILE)
+    root = yamlfile.mapping(project.root / "book" / FILE)
     systems = systems_of(project)
     topics = _topics(root, {system.chapter: system.part for system in systems})
     _compare_levels(project, root, topics)
     known = {system.slug: system for system in systems}
-    courses = records.entries(root, "courses", CourseEntry, FILE)
+    courses = yamlfile.entries(root, "courses", CourseEntry, FILE)
     return Curriculum(topics, tuple(_course(entry, topics, known) for entry in courses))
 
 
 def _topics(root: Located, parts: dict[str, str]) -> dict[str, Topic]:
     """The chapters in the order of `parts` (chapter -> part)."""
     topics: dict[str, Topic] = {}
-    for entry in records.entries(root, "chapters", ChapterEntry, FILE):
+    for entry in yamlfile.entries(root, "chapters", ChapterEntry, FILE):
         _refuse_unknown([entry["id"]], parts, entry, "chapter in systems.yml called")
         _refuse_unknown([entry["level"]], LEVELS, entry, "level")
         _refuse_unknown(entry["after"], parts, entry, "chapter in systems.yml called")
@@ -188,7 +188,7 @@ def _compare_levels(project: Project, root: Located, topics: dict[str, Topic]) -
 
 
 def _course(entry: Located, topics: dict[str, Topic], systems: dict[str, System]) -> Course:
-    sessions = records.entries(entry, "sessions", SessionEntry, FILE)
+    sessions = yamlfile.entries(entry, "sessions", MeetingEntry, FILE)
     whole = {id for session in sessions for id in session["chapters"]}
     taught: set[str] = set()
     for session in sessions:
@@ -201,8 +201,8 @@ def _course(entry: Located, topics: dict[str, Topic], systems: dict[str, System]
     return Course(**entry | {"sessions": tuple(_session(s, systems) for s in sessions)})
 
 
-def _session(entry: Located, systems: dict[str, System]) -> Session:
-    return Session(
+def _session(entry: Located, systems: dict[str, System]) -> Meeting:
+    return Meeting(
         title=entry["title"],
         chapters=tuple(entry["chapters"]),
         objectives=tuple(entry["objectives"]),

@@ -3,8 +3,8 @@
 import yaml
 
 from medbook._book.notebooks.card import site_links
-from medbook._book.notebooks.frame import installed_from, other_code, surround, text_of
 from medbook._book.notebooks.publish import with_prose_of_today
+from medbook._book.notebooks.surroundings import installed_from, other_code, surround, text_of
 from medbook._book.project import Project, read_notebook
 from medbook._book.remote import Remote
 

@@ -2,50 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from medbook._book.markdown import framed, link, table, title
-from medbook._book.pages import replications
-from medbook._book.pages.replications import Pool
 from medbook._book.project import Project
-from medbook._book.state import State
-from medbook.measure.stats import LEVEL, VERDICTS
-from medbook.record import results
-from medbook.record.claims import Claim, System, load_systems
+from medbook._book.stored import replications
+from medbook._book.stored.findings import Finding, Stored, findings_of, stored_of, systems_of
+from medbook._book.stored.replications import Pool
+from medbook._book.stored.state import State
+from medbook.evaluate.stats import LEVEL, VERDICTS
+from medbook.record.claims import Claim, System
 from medbook.record.profiles import PROFILES
 
 FALSE_RATE = (1 - LEVEL) / 2  # of the verdict "reproduced" where there is no effect
 DOUBTFUL = ("checked by smoke", "stale")
 
-Stored = dict[tuple[str, str], results.Results]  # (chapter, profile) -> results
 States = Mapping[tuple[str, str], State]  # (chapter, profile) -> state of what is stored
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A claim and what one profile measured of it."""
-
-    claim: Claim
-    profile: str
-    seed: int
-    measured: dict[str, Any]
-
-    @property
-    def verdict(self) -> str:
-        """The stored verdict, void if the claim was changed after it."""
-        return str(self.measured["verdict"]) if self.current else "claim changed, not run again"
-
-    @property
-    def current(self) -> bool:
-        """The claim reads as it did when it was measured."""
-        return bool(self.measured["hash"] == self.claim.hash)
-
-    @property
-    def counts(self) -> bool:
-        """A verdict that an interval decided."""
-        return self.current and self.verdict != "not tested" and self.claim.kind != "exact"
 
 
 def page(project: Project, states: States) -> str:
@@ -174,30 +147,6 @@ def _chance(systems: list[System], stored: Stored, pool: Pool) -> str:
         "under `replications/`, and k of them came to the same verdict. "
         f"[How to add one](scale.md). {pool.summary()}"
     )
-
-
-def systems_of(project: Project) -> list[System]:
-    """The systems of a checkout."""
-    return load_systems(project.root / "book/systems.yml")
-
-
-def stored_of(project: Project) -> Stored:
-    """The stored results of all chapters."""
-    return {
-        (chapter.id, profile): run
-        for chapter in project.chapters()
-        for profile, run in project.stored(chapter.id).items()
-    }
-
-
-def findings_of(system: System, stored: Stored) -> Iterator[Finding]:
-    """What the stored results hold of a system's claims, profile by profile."""
-    for profile in PROFILES:
-        run = stored.get((system.chapter, profile))
-        measured = {claim["id"]: claim for claim in run["claims"]} if run else {}
-        for claim in system.claims:
-            if run and claim.id in measured:
-                yield Finding(claim, profile, run["seed"], measured[claim.id])
 
 
 def chapter_link(project: Project, system: System, text: str, folder: str) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from medbook._book.markdown import link, table, title
 from medbook._book.pages import courses, graph
-from medbook._book.pages.courses import Course, Curriculum, Session
-from medbook._book.pages.scoreboard import systems_of
+from medbook._book.pages.courses import Course, Curriculum, Meeting
 from medbook._book.project import Project
+from medbook._book.stored.findings import systems_of
 from medbook.record.claims import System
 
 
@@ -83,7 +83,7 @@ def _today(course: Course, done: set[str]) -> str:
     return ", ".join(texts) or "nothing"
 
 
-def _session(plan: Curriculum, number: str, session: Session, done: set[str]) -> str:
+def _session(plan: Curriculum, number: str, session: Meeting, done: set[str]) -> str:
     names = [
         _name(plan, id, done) + ("" if id in done else " (planned)") for id in session.chapters
     ]

@@ -7,7 +7,7 @@ import yaml
 from book_fixtures import Book
 
 from medbook._book import site
-from medbook._book.pages import slots
+from medbook._book.pages import handwritten
 from medbook.errors import MedbookError
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ def test_places_are_filled_and_the_rest_stays(book):
     (bench / "a.md").write_text("# First\n\n| x |\n|---|\n")
     (book.root / "book/speed.md").write_text("# Speed\n\n<!-- generated: benchmarks -->\n\nEnd.\n")
     (book.root / "CONTRIBUTING.md").write_text("# Come\n")
-    pages = slots.filled(book.project)
+    pages = handwritten.filled(book.project)
     assert pages["CONTRIBUTING.md"] == "# Come\n"
     assert pages["book/speed.md"] == (
         "# Speed\n\n## First\n\n| x |\n|---|\n\n## Second\n\n```\n# not a heading\n```\n\nEnd.\n"
@@ -34,13 +34,13 @@ def test_places_are_filled_and_the_rest_stays(book):
 
 def test_without_measurements_the_page_says_so(book):
     (book.root / "book/speed.md").write_text("<!-- generated: benchmarks -->")
-    assert slots.filled(book.project)["book/speed.md"] == "No measurement is stored yet."
+    assert handwritten.filled(book.project)["book/speed.md"] == "No measurement is stored yet."
 
 
 def test_an_unknown_place_is_named_with_its_line(book):
     (book.root / "book/x.md").write_text("# X\n\n<!-- generated: cats -->")
     with pytest.raises(MedbookError, match=r"book/x\.md:3: .*'cats'; accepted are .*benchmarks"):
-        slots.filled(book.project)
+        handwritten.filled(book.project)
 
 
 def test_the_contents_list_every_page_that_a_reader_is_promised():

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 from medbook._book import keys
-from medbook._book.checks.compare import compare
 from medbook._book.project import Chapter, Project
 from medbook._book.runs.outcomes import files_of
 from medbook._book.runs.plan import make_plan, outdated
+from medbook._book.stored.compare import compare
 from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.results import Results

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medbook.measure import stats
+from medbook.evaluate import stats
 from medbook.record.results import Results
 
 Metric = dict[str, Any]

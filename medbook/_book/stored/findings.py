@@ -1,0 +1,61 @@
+"""Which systems the book has, and what the stored results hold of each of their claims."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from medbook._book.project import Project
+from medbook.record import results
+from medbook.record.claims import Claim, System, load_systems
+from medbook.record.profiles import PROFILES
+
+Stored = dict[tuple[str, str], results.Results]  # (chapter, profile) -> results
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim and what one profile measured of it."""
+
+    claim: Claim
+    profile: str
+    seed: int
+    measured: dict[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """The stored verdict, void if the claim was changed after it."""
+        return str(self.measured["verdict"]) if self.current else "claim changed, not run again"
+
+    @property
+    def current(self) -> bool:
+        """The claim reads as it did when it was measured."""
+        return bool(self.measured["hash"] == self.claim.hash)
+
+    @property
+    def counts(self) -> bool:
+        """A verdict that an interval decided."""
+        return self.current and self.verdict != "not tested" and self.claim.kind != "exact"
+
+
+def systems_of(project: Project) -> list[System]:
+    """The systems of a checkout."""
+    return load_systems(project.root / "book/systems.yml")
+
+
+def stored_of(project: Project) -> Stored:
+    """The stored results of all chapters."""
+    return {
+        (chapter.id, profile): run
+        for chapter in project.chapters()
+        for profile, run in project.stored(chapter.id).items()
+    }
+
+
+def findings_of(system: System, stored: Stored) -> Iterator[Finding]:
+    """What the stored results hold of a system's claims, profile by profile."""
+    for profile in PROFILES:
+        run = stored.get((system.chapter, profile))
+        measured = {claim["id"]: claim for claim in run["claims"]} if run else {}
+        for claim in system.claims:
+            if run and claim.id in measured:
+                yield Finding(claim, profile, run["seed"], measured[claim.id])
