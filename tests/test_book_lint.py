@@ -384,8 +384,10 @@ def test_an_older_chapter_has_an_allowance_that_only_shrinks(book, monkeypatch, 
 
 
 def test_an_allowance_that_is_not_needed_goes(book, monkeypatch):
-    monkeypatch.setitem(size.WORDS_HELD, "filters", 3000)
-    assert any("allows it 3000: take it out" in p for p in problems(book))
+    lines = sum(map(bool, _code_lines(CHAPTER)))
+    (book.root / SOURCE).write_text(CHAPTER.replace("\n1\n", "\n1\n" + "2\n" * (420 - lines)))
+    monkeypatch.setitem(size.LINES_HELD, "filters", 421)
+    assert any("420 lines of code, yet" in p and "421: take it out" in p for p in problems(book))
 
 
 def test_no_allowance_is_added_or_raised():
