@@ -18,7 +18,7 @@ MEASURED = {
     "image_similarity.laptop": "4075ce8ac3da31b3",
     "image_similarity.smoke": "f7f8ebc96d23a1c8",
     "image_text_pretraining.laptop": "ecd59ee172472911",
-    "image_text_pretraining.smoke": "251bd298c72ae748",
+    "image_text_pretraining.smoke": "dfb423842547a5d5",
     "mri_reconstruction.laptop": "df8c84b60494fce8",
     "mri_reconstruction.smoke": "43bf9cd09d785c72",
     "sparse_view_ct.laptop": "8ed9abe5e694d8ba",

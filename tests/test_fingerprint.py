@@ -20,6 +20,7 @@ from torch import nn
 
 from medbook import chapter, paths
 from medbook.errors import MedbookError
+from medbook.evaluate import probes
 from medbook.learn import networks, training
 from medbook.trials import fingerprint
 from medbook.trials.closures import Cell, Sources, cells_of, static_definitions
@@ -569,6 +570,12 @@ def test_labels_look_through_partials() -> None:
     assert prints.label(partial(m.first, x=1)) == "sample.first"
     with pytest.raises(MedbookError, match="map a function that a cell tagged `define`"):
         prints.label(m.pair(1)[0])
+
+
+def test_what_only_refuses_inputs_is_no_part_of_an_outcome() -> None:
+    reached = fingerprint.definitions(probes.auc)
+    assert {"probes.auc", "probes._area"} <= reached.keys()
+    assert not [name for name in reached if name.startswith(("refuse.", "errors."))]
 
 
 class Named(NamedTuple):

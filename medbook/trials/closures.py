@@ -18,6 +18,7 @@ DIGITS = 12
 CHAPTER = "chapter:"  # begins the names of modules that are chapters
 LOADER = ("medbook.chapter", "load")  # leads to a chapter's definitions, is none of them
 NO_CHAPTER_CODE = ("_book", "_content")  # folders of the package that chapters do not import
+REFUSALS = ("medbook.errors", "medbook.refuse")  # end a computation or leave it as it is
 BUILT_IN = {*dir(builtins), "__file__", "__name__", "__doc__", "__path__", "__spec__"}
 
 
@@ -170,7 +171,8 @@ class Sources:
 
         Returns:
             `<last part of the module>.<name>`: hash of its own statements and of what the names in
-            them stand for; the order is that of the names.
+            them stand for; the order is that of the names. What only refuses inputs is left out:
+            an outcome that was computed was not refused.
 
         Raises:
             MedbookError: a name that is reached is not from a `define` cell.
@@ -178,7 +180,7 @@ class Sources:
         todo, seen = list(start), set()
         while todo:
             module, name = todo.pop()
-            if (module.name, name) not in seen:
+            if (module.name, name) not in seen and module.name not in REFUSALS:
                 seen.add((module.name, name))
                 todo += self._look(module, name)[1]
         labels = sorted({f"{self._module(where).label}.{name}" for where, name in seen})

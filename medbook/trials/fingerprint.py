@@ -70,7 +70,7 @@ def definitions(function: Callable[..., Any], chapter: str = "") -> dict[str, st
 
     >>> from medbook.evaluate.stats import t_interval
     >>> sorted(definitions(t_interval))[0]
-    'errors.MedbookError'
+    'stats.Interval'
     """
     prints = Fingerprints(chapter)
     return prints.definitions(prints.of(function).labels)
