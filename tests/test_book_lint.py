@@ -91,17 +91,26 @@ for id in ("filter-2", "filter-3"):
 # %% tags=["solution"]
 1
 
+# %% tags=["check"]
+assert 1
+
 # %% [markdown]
 # ### Exercise 2
 
 # %% tags=["solution"]
 2
 
+# %% tags=["check"]
+assert 2
+
 # %% [markdown]
 # ### Exercise 3: last
 
 # %% tags=["solution"]
 3
+
+# %% tags=["check"]
+assert 3
 
 # %% [markdown]
 # ## Where this breaks
@@ -242,6 +251,12 @@ MISTAKES = {
         "no code cell tagged `solution` follows",
         "# ### Exercise 2",
     ),
+    "no check": (
+        '# %% tags=["check"]\nassert 2',
+        "# %%\nassert 2",
+        "the cell after the solution is not tagged `check`",
+        "# ### Exercise 2",
+    ),
     "todo": ("# - two", "# - TODO", "TODO is left", "# - TODO"),
     "machine": ("# - two", "# - see /home/me/data", "a path of one machine", "# - see"),
     "windows": ("# - two", "# - see C:\\\\data", "a path of one machine", "# - see"),
@@ -376,7 +391,7 @@ def test_a_second_system_allows_more(book):
     ],
 )
 def test_an_older_chapter_has_an_allowance_that_only_shrinks(book, monkeypatch, held, message):
-    lines = sum(map(bool, _code_lines(CHAPTER)))
+    lines = sum(map(bool, _code_lines(CHAPTER))) - 3  # checks do not count
     (book.root / SOURCE).write_text(CHAPTER.replace("\n1\n", "\n1\n" + "2\n" * (428 - lines)))
     monkeypatch.setitem(size.LINES_HELD, "filters", held)
     found = [p.split(": ", 1)[1] for p in problems(book) if "lines of code" in p]

@@ -7,7 +7,7 @@ import pytest
 from book_fixtures import Book
 from nbclient import NotebookClient
 
-from medbook._book.notebooks import student
+from medbook._book.notebooks import grade, student
 from medbook._book.notebooks.surroundings import METADATA
 from medbook._book.project import Chapter, find_project
 from medbook.errors import MedbookError
@@ -25,12 +25,20 @@ base = 20
 answer = base + 2
 print(f"the secret is {answer}")
 
+# %% tags=["check"]
+assert answer == base + 2, "two more than base"
+
 # %% [markdown]
 # ### Exercise 2: square
 # Square it.
 
 # %% tags=["solution"]
-print(answer ** 2)
+def square(x):
+    '''x times x.'''
+    return x ** 2
+
+# %% tags=["check"]
+assert square(3) == 9
 
 # %% [markdown]
 # ## Go further
@@ -50,12 +58,15 @@ def test_solutions_become_stubs_and_all_else_stays(book: Book) -> None:
     notebook = made(book)
     nbformat.validate(notebook)
     text = nbformat.writes(notebook)
-    assert "secret" not in text and "answer **" not in text
+    assert "secret" not in text and "** 2" not in text
     stubs = [c for c in notebook.cells if c.metadata.get("tags") == ["exercise"]]
     assert [c.source for c in stubs] == [
-        "# Your answer to: Exercise 1: add",
-        "# Your answer to: Exercise 2: square",
+        "# Your answer to: Exercise 1: add\nanswer = ...",
+        '# Your answer to: Exercise 2: square\ndef square(x):\n    """x times x."""\n    ...',
     ]
+    checks = [c for c in notebook.cells if "check" in c.metadata.get("tags", [])]
+    assert [c.source.split()[0] for c in checks] == ["assert", "assert"]
+    assert all("raises-exception" in c.metadata["tags"] for c in checks)
     own = [cell for cell in notebook.cells if cell["id"] != "card" and cell not in stubs]
     source = book.project.select(["one"])[0].notebook().cells
     kept = [c.source for c in source if "solution" not in c.metadata.get("tags", [])]
@@ -81,6 +92,40 @@ def test_it_runs(book: Book, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answer", "passed"),
+    [("", [False, False]), ("answer = 22", [True, False]), ("answer = 23", [False, False]),
+     ("answer = 22\ndef square(x): return 9", [True, True]), ("1 / 0", [False, False])],
+)  # fmt: skip
+def test_answers_are_checked_by_the_checks_of_the_chapter(
+    book: Book, answer: str, passed: list[bool]
+) -> None:
+    chapter = chapter_of(book)
+    [path] = student.write_all(book.project, [chapter], None)
+    notebook = nbformat.read(path, 4)
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    places = [k for k, some in enumerate(tags) if "exercise" in some]
+    notebook.cells[places[-1]].source = answer
+    for k in [k for k, some in enumerate(tags) if "check" in some]:
+        notebook.cells[k].source = "assert True"  # a student's own idea of a check
+    if passed[0]:  # the first check stands above the last answer
+        notebook.cells[places[0]].source = "answer = 22"
+    nbformat.write(notebook, path)
+    found = grade.grade(book.project, chapter, path)
+    assert [check.problem is None for check in found] == passed
+    assert [check.exercise for check in found] == ["Exercise 1: add", "Exercise 2: square"]
+
+
+def test_a_notebook_without_the_checks_is_refused(book: Book, tmp_path: Path) -> None:
+    chapter = chapter_of(book)
+    notebook = student.student_notebook(book.project, chapter)
+    notebook.cells = [c for c in notebook.cells if "check" not in c.metadata.get("tags", [])]
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    with pytest.raises(MedbookError, match="has 0 cells tagged `check`, one has 2"):
+        grade.grade(book.project, chapter, tmp_path / "one.ipynb")
+
+
+@pytest.mark.slow
 def test_verdicts_and_outputs_are_not_shown(published: Book) -> None:
     [chapter] = published.project.chapters()
     text = nbformat.writes(student.student_notebook(published.project, chapter))
@@ -96,7 +141,7 @@ def test_verdicts_and_outputs_are_not_shown(published: Book) -> None:
      "%matplotlib inline\nprint(answer)", "z = [answer for _ in 'ab']"],
 )  # fmt: skip
 def test_a_cell_that_needs_a_solution_is_refused(book: Book, use: str) -> None:
-    with pytest.raises(MedbookError, match=r"one\.py: cell 5 needs 'answer', which .* cell 3 def"):
+    with pytest.raises(MedbookError, match=r"one\.py: cell 7 needs 'answer', which .* cell 3 def"):
         made(book, CELLS.replace('print("end", base)', use))
 
 

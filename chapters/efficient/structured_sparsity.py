@@ -1182,68 +1182,70 @@ explore(
 # ## Exercises
 #
 # ### Exercise 1: how many bits does a mask need?
-# A group of $M$ has $\binom MN$ masks. How many bits per kept weight is that at least, for 2:4, 1:4, 1:16 and 2:32? By what factor does 1:16 shrink a layer of
-# 16-bit weights, with the mask stored?
+# A group of $M$ has $\binom MN$ masks. How many bits per kept weight is that at least, for 2:4, 1:4, 1:16 and 2:32? Store them in a dictionary `bits`, by
+# pattern. By what `factor` does 1:16 shrink a layer of 16-bit weights, with the mask stored?
 
 # %% tags=["solution"]
 bits = {
     f"{n}:{m}": math.log2(math.comb(m, n)) / n
     for n, m in ((2, 4), (1, 4), (1, 16), (2, 32))
 }
-print(
-    {pattern: round(b, 2) for pattern, b in bits.items()},
-    "factor of 1:16:",
-    16 * 16 / (16 + bits["1:16"]),
-)
-# hardware spends 2 bits a weight on 2:4
-assert (
-    bits["2:4"] < 2 == bits["1:4"] < bits["2:32"] < 4.5
-    and 16 * 16 / (16 + bits["1:16"]) == 12.8
-)
+factor = 16 * 16 / (16 + bits["1:16"])
+print({pattern: round(b, 2) for pattern, b in bits.items()}, "factor of 1:16:", factor)
+
+# %% tags=["check"]
+assert abs(bits["1:4"] - 2) < 1e-9, "one of four places takes two bits"
+assert abs(2 ** (2 * bits["2:4"]) - 6) < 1e-9, "2:4 has 6 masks, for 2 kept weights"
+assert bits["1:4"] < bits["1:16"] < bits["2:32"] < 4.5, "larger groups need more bits"
+assert 12 < factor < 13, "a kept weight takes 16 bits and its share of the mask"
 
 # %% [markdown]
 # ### Exercise 2: the wrong axis
-# Mask a random 3 x 3 convolution of 16 inputs 2:4 along its *flattened* weights. How full is the fullest group of four inputs? Is the sparsity still right?
+# Mask a random 3 x 3 convolution of 16 inputs and 8 outputs 2:4 along its *flattened* weights, and call the mask `flat`, in the shape of the convolution. How
+# full is the `fullest` group of four inputs? Is the sparsity still right?
 
 # %% tags=["solution"]
 kernel = torch.randn(8, 16, 3, 3, generator=torch.Generator().manual_seed(0))
 flat = nm_mask(kernel.reshape(1, -1), 2, 4).reshape(kernel.shape)
-print(
-    "fullest group along the inputs:", fullest_group(flat, 4), "sparsity:",
-    float(flat.mean()),
-)
-assert (
-    fullest_group(flat, 4) > 2 == fullest_group(nm_mask(kernel, 2, 4), 4)
-    and flat.mean() == 0.5
-)
+fullest = fullest_group(flat, 4)
+print("fullest group along the inputs:", fullest, "sparsity:", float(flat.mean()))
+
+# %% tags=["check"]
+assert flat.shape == (8, 16, 3, 3), "the mask has the shape of the weights"
+assert flat.mean() == 0.5, "half of the weights stay, whatever the axis"
+assert fullest == fullest_group(flat, 4), "count along the inputs, the second axis"
+assert fullest > 2, "along the right axis no group has more than two"
 
 # %% [markdown]
 # ### Exercise 3: how far does a pruned weight fade?
 # Without a gradient, (1) multiplies a pruned weight by $1-\gamma_t\lambda$ in each step; momentum $\mu$ makes that about
-# $\exp(-\lambda\sum_t\gamma_t/(1-\mu))$. Compute it for the paper (0.1, cosine, 600,000 steps, $2\times10^{-4}$) and for this chapter's ResNet. Which $\lambda$
-# would fade as far in 400 steps?
+# $\exp(-\lambda\sum_t\gamma_t/(1-\mu))$. Write a function `fade_of(lr, steps, decay)` of the peak learning rate, with momentum 0.9 and a cosine schedule.
+# Compute it for the paper (0.1, 600,000 steps, $2\times10^{-4}$) and for this chapter's ResNet. Which $\lambda$, `needed`, would fade as far in 400 steps of
+# peak 0.4?
 
 # %% tags=["solution"]
 def fade_of(lr: float, steps: int, decay: float) -> float:
     """What is left of a pruned weight; a cosine schedule has half its peak as mean."""
     return math.exp(-decay * lr * steps / 2 / (1 - 0.9))
 
-decay = DECAY["ResNet"] / 25
-ours = fade_of(0.4, 400, decay)
+needed = 2e-4 * 0.1 * 600_000 / (0.4 * 400)
 print(
     f"paper: {fade_of(0.1, 600_000, 2e-4):.0e}, here: "
-    f"{fade_of(0.4, 400, DECAY['ResNet']):.0e}, needed here: "
-    f"{2e-4 * 0.1 * 600_000 / (0.4 * 400):.3f}"
+    f"{fade_of(0.4, 400, DECAY['ResNet']):.0e}, needed here: {needed:.3f}"
 )
+
+# %% tags=["check"]
 weight = torch.ones(1, requires_grad=True)
 optimizer = torch.optim.SGD([weight], lr=0.4, momentum=0.9, nesterov=True)
 rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
 for _ in range(400):
-    weight.grad = decay * weight.detach()
+    weight.grad = 2e-4 * weight.detach()
     optimizer.step()
     rate.step()
-print(f"at a 25th of our decay: {ours:.3f}, simulated {weight.item():.3f}")
-assert abs(math.log(weight.item()) / math.log(ours) - 1) < 0.1
+simulated, found = math.log(weight.item()), math.log(fade_of(0.4, 400, 2e-4))
+assert abs(found / simulated - 1) < 0.1, "400 steps of SGD fade otherwise"
+far = [math.log(fade_of(0.4, 400, needed)), math.log(fade_of(0.1, 600_000, 2e-4))]
+assert abs(far[0] / far[1] - 1) < 1e-3, "`needed` does not fade as far as the paper"
 
 # %% [markdown]
 # ## Where this breaks

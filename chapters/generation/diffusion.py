@@ -1360,22 +1360,25 @@ explore(
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1: DDIM is Euler's method
-# Write $\bar x=x_t/\sqrt{\bar\alpha_t}$ and $\sigma_t$ as above. Show that (6) is one Euler step of $d\bar x/d\sigma=\epsilon_\theta$, and check it in numbers.
+# Write $\bar x=x_t/\sqrt{\bar\alpha_t}$ and $\sigma_t$ as above. Show that (6) is one Euler step of $d\bar x/d\sigma=\epsilon_\theta$, `euler(x, eps, a, b)`
+# from $\bar\alpha=a$ to $b$.
 
 # %% tags=["solution"]
+def euler(x: Tensor, eps: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """One Euler step down from alpha-bar a to b, by way of x / sqrt(alpha-bar)."""
+    return (x / a.sqrt() + (sigma_of(b) - sigma_of(a)) * eps) * b.sqrt()
+
+# %% tags=["check"]
 a, b = alpha_bars()[[700, 400]]
-eps = mixture(start, sigma_of(a).expand(len(start)))
-difference = (
-    start / a.sqrt()
-    + (sigma_of(b) - sigma_of(a)) * eps
-    - ddim(mixture, start, [(a, b)]) / b.sqrt()
-)
+x, denoise = torch.tensor([[0.5, -1.0], [2.0, 0.1]], dtype=torch.float64), four_modes()
+eps = denoise(x, sigma_of(a).expand(2))
+difference = euler(x, eps, a, b) - ddim(denoise, x, [(a, b)])
 print("largest difference:", float(difference.abs().max()))
-assert difference.abs().max() < 1e-10
+assert difference.abs().max() < 1e-10, "this is not the step of (6)"
 
 # %% [markdown]
 # ### Exercise 2: the wrong sign
-# Turn the sign of the score in annealed Langevin dynamics on the mixture. Where do the samples go?
+# Turn the sign of the score in annealed Langevin dynamics on the mixture. Where do the samples go (`ends`: right, wrong)?
 
 # %% tags=["solution"]
 z = HIGHEST * torch.randn(
@@ -1385,14 +1388,18 @@ ends = [
     annealed_langevin(net, z, ncsn_sigmas(), 10, 0.2, torch.Generator().manual_seed(7))
     for net in (mixture, lambda y, sigma: -mixture(y, sigma))
 ]
-distance = [float(torch.cdist(x, mixture.mu).min(1).values.median()) for x in ends]
+
+# %% tags=["check"]
+distance = [
+    float(torch.cdist(x, four_modes().mu).min(1).values.median()) for x in ends
+]
 print("median distance to the nearest mode, right and wrong sign:", distance)
-assert distance[0] < 0.5 < 40 < distance[1]
+assert distance[0] < 0.5, "with the right sign the samples end at the modes"
+assert distance[1] > 40, "with the wrong sign they flee from all of them"
 
 # %% [markdown]
 # ### Exercise 3: a level that is not there
-# MONAI's DDIM with 10 of 1,000 steps: from which level does a step go to which, and which level is the network told next? (Time steps are $(T-1)/(N-1)$ apart,
-# the update goes down by $T/N$ rounded down.)
+# MONAI's DDIM with 10 of 1,000 steps: from which level does a step go to which, and which level is the network told next (`asked`, `lands`)?
 
 # %% tags=["solution"]
 scheduler = DDIMScheduler(1000)
@@ -1400,7 +1407,12 @@ scheduler.set_timesteps(10)
 asked = scheduler.timesteps.tolist()
 lands = [t - 1000 // 10 for t in asked]
 print("lands on", lands[:-1], "network is told", asked[1:])
-assert lands[0] == 899 and asked[1] == 888
+
+# %% tags=["check"]
+assert len(asked) == len(lands) == 10 and asked[0] == 999, "ten steps, from 999"
+steps = {before - after for before, after in zip(asked, lands, strict=True)}
+assert steps == {100}, "the update goes down by T / N, rounded down"
+assert lands[0] - asked[1] == 11, "time steps are (T - 1) / (N - 1) apart"
 
 # %% [markdown]
 # ## Where this breaks

@@ -1565,10 +1565,12 @@ explore(
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1: the order of the shifts
-# Swap `ifftshift` and `fftshift` in the transform. What becomes of the image for an odd number of samples, and why does nobody notice with an even one?
+# Swap `ifftshift` and `fftshift` in the transform, in a function `swapped(k)`. What becomes of the image for an odd number of samples, and why does nobody
+# notice with an even one?
 
 # %% tags=["solution"]
 def swapped(k: Tensor) -> Tensor:
+    """The images of k-space k, with the two shifts exchanged."""
     return torch.fft.ifftshift(
         torch.fft.ifft2(torch.fft.fftshift(k, dim=(-2, -1)), norm="ortho"), dim=(-2, -1)
     )
@@ -1582,12 +1584,19 @@ print(
     f"32 x 32 samples: the images differ by {changed[0]:.2f}; 31 x 31: by "
     f"{changed[1]:.2f}"
 )
-assert changed[0] < 1e-5 and changed[1] > 0.1
+
+# %% tags=["check"]
+even = torch.arange(64.0).sin().reshape(1, 1, 8, 8).to(torch.complex64)
+odd = even[..., 1:, 1:].contiguous()
+assert (swapped(even) - ifft2c(even)).abs().max() < 1e-5, "8 samples: the same image"
+assert (swapped(odd) - ifft2c(odd)).abs().max() > 0.01, "7 samples: another image"
+right = ifft2c(odd).abs().roll((1, 1), (-2, -1)) - swapped(odd).abs()
+assert right.abs().max() < 1e-5, "the magnitude only moves, by one pixel"
 
 # %% [markdown]
 # ### Exercise 2: a step that is too long
 # Minimise $\|Ex-y\|^2$ by gradient steps $x\leftarrow x-\tau E^H(Ex-y)$ with $\tau=1$ and with $\tau=2$. The tutorial's code uses 2. What happens, and which
-# eigenvalues of $E^HE$ are to blame?
+# eigenvalues of $E^HE$ are to blame? Put $\|Ex-y\|/\|y\|$ after each of 100 steps into a dictionary `residuals`, by $\tau$.
 
 # %% tags=["solution"]
 scan = noisy_scan(full_brain[:1], 4, SEEDS[0])
@@ -1603,13 +1612,18 @@ for tau in (1.0, 2.0):
         f"step {tau}: residual {course[0]:.3f}, {course[9]:.3f}, {course[99]:.3f} "
         "after 1, 10, 100 steps"
     )
+
+# %% tags=["check"]
+assert [len(residuals[tau]) for tau in (1.0, 2.0)] == [100, 100], "100 steps each"
+short, long = residuals[1.0], residuals[2.0]
+assert short[99] <= short[0] < 1, "with a step of 1 the residual falls"
 # components with eigenvalue 1 change sign for ever
-assert residuals[1.0][99] < residuals[2.0][99]
+assert short[99] < long[99], "with a step of 2 a part of the error stays"
 
 # %% [markdown]
 # ### Exercise 3: an operator that is none
 # Show that DISCO's output hardly depends on the grid, and that of a 3 x 3 convolution does: filter a smooth image at 32 and at 64 pixels and compare at the
-# same places.
+# same places. Put the relative change of DISCO's output, and that of the convolution's, into a list `changes`.
 
 # %% tags=["solution"]
 def smooth(n: int) -> Tensor:
@@ -1630,7 +1644,10 @@ with torch.no_grad():
     )
 changes = [float((a - b).norm() / a.norm()) for a, b in zip(coarse, dense, strict=True)]
 print(f"change between the grids: DISCO {changes[0]:.2f}, convolution {changes[1]:.2f}")
-assert changes[0] < changes[1] / 2
+
+# %% tags=["check"]
+assert changes[0] < 0.1, "DISCO's basis must be that of the finer grid"
+assert changes[1] > 2 * changes[0], "a convolution reaches half as far there"
 
 # %% [markdown]
 # ## Where this breaks

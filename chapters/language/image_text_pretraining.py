@@ -1643,8 +1643,8 @@ explore(
 # ## Exercises
 #
 # ### Exercise 1: how low can the loss go?
-# In a batch of $N$ pairs, $m$ images share one and the same sentence, all others have their own. What is the least possible loss of these $m$ images? Compute
-# it for $N=64$, $m=8$, and check it with `info_nce`.
+# In a batch of $N$ pairs, $m$ images share one and the same sentence, all others have their own. What is the `least` possible mean loss of the direction from
+# image to sentence? Compute it for $N=64$, $m=8$, and check it with `info_nce`.
 
 # %% tags=["solution"]
 N, m = 64, 8
@@ -1656,12 +1656,16 @@ print(
     f"mean loss {least:.4f}, m log(m) / N = {m * math.log(m) / N:.4f}; with equal "
     f"sentences apart: {info_nce(v, u, 0.01, 1.0, equal=(u @ u.T) > 0.5):.4f}"
 )
-assert abs(least - m * math.log(m) / N) < 1e-6
+
+# %% tags=["check"]
+assert least > 0, "no image can tell 8 equal sentences apart"
+assert least < math.log(8), "the other 56 images have a sentence of their own"
+assert abs(8 ** (8 / 64) - math.exp(least)) < 1e-6, "it is the mean over all 64 images"
 
 # %% [markdown]
 # ### Exercise 2: unit vectors first
 # A class has prompts whose vectors are $(10, 0)$ and $(0, 1)$, another one $(0.7, 0.7)$ twice. An image is $(0.1, 1)$. Which class wins if the vectors are
-# averaged as they are, and which if each is brought to length one before?
+# averaged as they are, and which if each is brought to length one before? Put the two cosines into a list, `plain` and `scaled`.
 
 # %% tags=["solution"]
 first, second = torch.tensor([[[10.0, 0.0], [0.0, 1.0]], [[0.7, 0.7], [0.7, 0.7]]])
@@ -1669,13 +1673,16 @@ image, unit = torch.tensor([0.1, 1.0]), partial(F.normalize, dim=-1)
 plain = [float(unit(c.mean(0)) @ unit(image)) for c in (first, second)]
 scaled = [float(unit(unit(c).mean(0)) @ unit(image)) for c in (first, second)]
 print("as they are:", plain, "unit vectors:", scaled)
-# the long prompt no longer speaks for its class alone
-assert plain[0] < plain[1] and abs(scaled[0] - scaled[1]) < 1e-6
+
+# %% tags=["check"]
+assert max(map(abs, (*plain, *scaled))) <= 1.0001, "a cosine is at most 1"
+assert plain[0] < plain[1], "as they are, the long prompt speaks for its class alone"
+assert abs(scaled[0] - scaled[1]) < 1e-6, "unit vectors point to the same place"
 
 # %% [markdown]
 # ### Exercise 3: what can an image know of its report?
-# A patient has each of six findings with probability 0.3. The report mentions every finding, and half of what is absent. What share of sentences affirms a
-# finding? Check it on `reports`.
+# A patient has each of six findings with probability 0.3. The report mentions every finding, and half of what is absent: the other findings, and a sponge, a
+# needle and a drain. What share of sentences affirms a finding? Call what you expect `expected`, and what you count on `reports` `counted`.
 
 # %% tags=["solution"]
 import re
@@ -1685,10 +1692,13 @@ affirming = [
     for s in r
     if not re.search(r"\b([Nn]o|not|[Nn]ormal|clear)\b", s) or "no lung markings" in s
 ]
-# sponge, needle and drain are absent, too
+counted = len(affirming) / sum(map(len, reports))
 expected = 6 * 0.3 / (6 * 0.3 + 0.5 * (6 * 0.7 + 3))
-print(f"expected {expected:.2f}, counted {len(affirming) / sum(map(len, reports)):.2f}")
-assert abs(len(affirming) / sum(map(len, reports)) - expected) < 0.15
+print(f"expected {expected:.2f}, counted {counted:.2f}")
+
+# %% tags=["check"]
+assert abs(expected * (1.8 + 3.6) - 1.8) < 1e-6, "1.8 findings, and half of 7.2 absent"
+assert 0 < counted < 1 and abs(counted - expected) < 0.15, "the count says otherwise"
 
 # %% [markdown]
 # ## Where this breaks

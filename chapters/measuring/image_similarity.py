@@ -996,49 +996,51 @@ explore(
 # %% [markdown]
 # ## Exercises
 # ### Exercise 1: the wrong range
-# The repository computes PSNR with $R=4095$ for images that end at 255. By how many dB is it too high, whatever the images? What becomes of SSIM under strong
-# noise?
+# The repository computes PSNR with $R=4095$ for images that end at 255. By how many dB is it too high, whatever the images (`excess`)? What
+# becomes of SSIM under noise of 40 grey levels (`wrong_ssim`, `right_ssim`)?
 
 # %% tags=["solution"]
 worst = eight_bit(
     images[:1] + 40 * gauss(images[:1], torch.Generator(images.device).manual_seed(1))
 )
 excess = float(psnr(images[:1], worst, 4095.0) - psnr(images[:1], worst, RANGE))
+wrong_ssim, right_ssim = (float(ssim(images[:1], worst, R)) for R in (4095.0, RANGE))
 print(
-    f"PSNR is {excess:.1f} dB too high; SSIM "
-    f"{float(ssim(images[:1], worst, 4095.0)):.3f} instead of "
-    f"{float(ssim(images[:1], worst, RANGE)):.3f}"
+    f"PSNR is {excess:.1f} dB too high; SSIM {wrong_ssim:.3f} instead of "
+    f"{right_ssim:.3f}"
 )
-assert abs(excess - 20 * math.log10(4095 / 255)) < 1e-3
-assert ssim(images[:1], worst, 4095.0) > ssim(images[:1], worst, RANGE) + 0.1
+
+# %% tags=["check"]
+assert excess > 0, "a larger range gives a higher PSNR"
+assert abs(10 ** (excess / 20) - 4095 / 255) < 0.01, "R counts squared, in 10 log10"
+assert wrong_ssim > right_ssim + 0.1, "the constants of SSIM grow with R"
 
 # %% [markdown]
 # ### Exercise 2: noise that wraps around
-# Draw normal numbers with standard deviation 10, cast them to 8 bits *before* adding them, and add with saturation. What is the mean of this "noise", and what
-# does it do to the PSNR?
+# Draw normal numbers with standard deviation 10, cast them to 8 bits *before* adding them (`wrapped`), and add with saturation. What is the mean of
+# this "noise", and what does it cost in PSNR (`loss_dB`)?
 
 # %% tags=["solution"]
 drawn = np.random.default_rng(0).normal(0, 10, images[0, 0].shape)
 wrapped = drawn.astype(np.int64).astype(np.uint8)  # -1 becomes 255
-as_coded = (images[:1].cpu() + torch.from_numpy(wrapped.astype(np.float32))).clamp(
-    0, 255
-)
-as_meant = eight_bit(images[:1].cpu() + torch.from_numpy(drawn.astype(np.float32)))
+clean = images[:1].cpu()
+as_coded = (clean + torch.from_numpy(wrapped.astype(np.float32))).clamp(0, 255)
+as_meant = eight_bit(clean + torch.from_numpy(drawn.astype(np.float32)))
+coded_dB, meant_dB = (float(psnr(clean, y, RANGE)) for y in (as_coded, as_meant))
+loss_dB = meant_dB - coded_dB
 print(
-    f"mean of the noise {wrapped.mean():.0f} grey levels; PSNR "
-    f"{float(psnr(images[:1].cpu(), as_coded, RANGE)):.1f} dB, should be "
-    f"{float(psnr(images[:1].cpu(), as_meant, RANGE)):.1f} dB"
+    f"mean of the noise {wrapped.mean():.0f} grey levels; PSNR {coded_dB:.1f} dB, "
+    f"should be {meant_dB:.1f} dB"
 )
-assert (
-    wrapped.mean() > 100
-    and psnr(images[:1].cpu(), as_coded, RANGE)
-    < psnr(images[:1].cpu(), as_meant, RANGE) - 10
-)
+
+# %% tags=["check"]
+assert wrapped.dtype == np.uint8, "8 bits hold whole numbers from 0 to 255"
+assert 100 < wrapped.mean() < 140, "half of the numbers are below 0: what is -1?"
+assert loss_dB > 10, "the noise of each second pixel saturates it"
 
 # %% [markdown]
 # ### Exercise 3: nothing in common
-# Compare two images of independent noise, in grey and in colour. Why is CSIM not near 0 in colour? (Hint: the standard deviation of the mean of three
-# independent ranks.)
+# Compare two images of independent noise, in grey and in colour (`unrelated`, by channels). Why is CSIM not near 0 in colour?
 
 # %% tags=["solution"]
 unrelated, generator = {}, torch.Generator().manual_seed(3)
@@ -1049,8 +1051,11 @@ for channels in (1, 3):
         f"{channels} channels: CSIM {unrelated[channels]:.3f}, standard deviation of "
         f"the scores {float(scores(to_patches(a, 8)).std()):.2f}"
     )
+
+# %% tags=["check"]
+assert unrelated[1] < 0.03, "independent ranks have nothing in common"
 # mean ranks crowd in the middle: 1 - 0.45 sqrt(2) = 0.36
-assert unrelated[1] < 0.03 and unrelated[3] > 0.15
+assert 0.15 < unrelated[3] < 0.6, "the mean of three independent ranks varies less"
 
 # %% [markdown]
 # ## Where this breaks

@@ -915,21 +915,31 @@ explore(
 # ## Exercises
 #
 # ### Exercise 1: predict the PSNR
-# Noise of exactly $\pm\rho$ on a fraction $r$ of the pixels has a PSNR of $-10\log_{10}(r\rho^2)$ dB. Compute it for SALM and for EM and compare it with the
-# measured values. Why are the measured ones a little higher?
+# Noise of exactly $\pm\rho$ on a fraction $r$ of the pixels of images in [0, 1] has which PSNR in dB? Write `predicted(r, rho)`. Compute it for SALM and for EM
+# and compare it with the measured values. Why are the measured ones a little higher?
 
 # %% tags=["solution"]
+def predicted(r: float, rho: float) -> float:
+    """PSNR in dB of noise of +-rho on a fraction r of the pixels."""
+    return float(-10 * np.log10(r * rho**2))
+
 for arm, r in {"SALM": RATIO, "EM": 1.0}.items():
     print(
-        f"{arm}: predicted {(predicted := -10 * np.log10(r * RHO**2)):.1f} dB, "
-        f"measured {seen[arm].mean():.1f} dB"
+        f"{arm}: predicted {predicted(r, RHO):.1f} dB, measured "
+        f"{seen[arm].mean():.1f} dB"
     )
-    # clipping to [0, 1] and pixels that end inside the bound only take noise away
-    assert seen[arm].mean() >= predicted - 0.1
+
+# %% tags=["check"]
+assert abs(predicted(1.0, 0.1) - 20) < 1e-9, "all pixels change by a tenth: 20 dB"
+assert abs(predicted(0.1, 0.1) - 30) < 1e-9, "a tenth of the pixels: 10 dB more"
+assert abs(predicted(1.0, 0.01) - 40) < 1e-9, "a tenth of the noise: 20 dB more"
+# clipping to [0, 1] and pixels that end inside the bound only take noise away
+assert seen["SALM"].mean() > predicted(RATIO, RHO) - 0.1, "measured: more noise"
 
 # %% [markdown]
 # ### Exercise 2: turn the sign
-# Ascend the loss instead of descending it (a negative step size in `descend`). Is the loss on the noisy images lower or higher than on the clean ones?
+# Ascend the loss instead of descending it (a negative step size in `descend`). Is the loss on the noisy images lower or higher than on the clean ones? Put the
+# three losses of one trained network into a dictionary `loss_after` with the keys "descend", "stay" and "ascend".
 
 # %% tags=["solution"]
 x, y = demo.images.float() / 255, demo.labels
@@ -944,12 +954,15 @@ for name, step in {"descend": RHO / 2, "stay": 0.0, "ascend": -RHO / 2}.items():
         F.cross_entropy(predict(network, release(x, delta)), y.cpu())
     )
 print({name: round(value, 3) for name, value in loss_after.items()})
-assert loss_after["descend"] <= loss_after["stay"] <= loss_after["ascend"]
+
+# %% tags=["check"]
+assert loss_after["descend"] < loss_after["stay"], "noise down the loss lowers it"
+assert loss_after["stay"] < loss_after["ascend"], "noise up the loss raises it"
 
 # %% [markdown]
 # ### Exercise 3: is the noise a linear shortcut?
 # Yu et al. argue that such noise is linearly separable by class. Fit a logistic regression to the *noise alone* of half of some protected images and test it on
-# the other half. Which arms exceed random noise?
+# the other half. Put the accuracies into a dictionary `separable`, by arm. Which arms exceed random noise?
 
 # %% tags=["solution"]
 from sklearn.linear_model import LogisticRegression
@@ -960,11 +973,14 @@ for arm, released in zip(arms, run.map(protect, owners), strict=True):
     noise = released.images.float() - demo.images.float()
     half = len(noise) // 2
     # fitted on one half, tested on the other
-    flat = noise.flatten(1).cpu().numpy() / 255
-    model = LogisticRegression(max_iter=200).fit(flat[:half], y[:half].cpu())
-    separable[arm] = model.score(flat[half:], y[half:].cpu())
+    flat, kinds = noise.flatten(1).cpu().numpy() / 255, demo.labels.cpu().numpy()
+    model = LogisticRegression(max_iter=200).fit(flat[:half], kinds[:half])
+    separable[arm] = model.score(flat[half:], kinds[half:])
 print({arm: f"{value:.2f}" for arm, value in separable.items()})
-assert separable["synthetic"] > 0.95 > separable["random noise"]
+
+# %% tags=["check"]
+assert separable["synthetic"] > 0.95, "class-wise mosaics: a line tells them apart"
+assert separable["random noise"] < 0.95, "random noise: is it tested on the other half?"
 
 # %% [markdown]
 # ## Where this breaks

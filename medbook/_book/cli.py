@@ -185,11 +185,21 @@ def new(part: str, chapter: str) -> None:
 def student(
     chapters: Names = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: _build/student.")] = None,
+    answers: Annotated[Path | None, typer.Option(help="Run it: how many checks pass?")] = None,
 ) -> None:
-    """Write notebooks for students: solutions taken out, no outputs, no verdicts."""
+    """Write notebooks for students, without solutions and outputs; or check the answers in one."""
+    from medbook._book.notebooks import grade
     from medbook._book.notebooks import student as handouts
 
     project = find_project()
+    if answers:
+        [chapter] = project.select(chapters or [answers.stem])
+        found = grade.grade(project, chapter, answers)
+        for exercise, problem in found:
+            console.print(f"{exercise}: {problem or 'passes'}", soft_wrap=True, markup=False)
+        passed = sum(check.problem is None for check in found)
+        console.print(f"{chapter.id}: {passed} of {len(found)} checks pass")
+        return
     for path in handouts.write_all(project, project.select(chapters or []), out):
         console.print(f"wrote {path}", soft_wrap=True, markup=False)
 

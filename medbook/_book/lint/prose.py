@@ -92,15 +92,19 @@ def plain_markdown(page: Page) -> Problems:
 
 
 def exercises(page: Page) -> Problems:
-    """Three to five exercises, a solution under each."""
+    """Three to five exercises, a solution and its check under each."""
     starts = [h for h in page.headings if h.level == 3 and h.text.startswith("Exercise")]
     if len(starts) not in A_FEW:
         yield page.at(0, f"{len(starts)} headings `### Exercise`, not 3 to 5")
     stops = [h.cell for h in page.headings if h.level <= 3] + [len(page.cells) + 1]
     for start in starts:
         stop = min((n for n in stops if n > start.cell), default=start.cell)
-        if not page.code("solution").keys() & set(range(start.cell, stop)):
+        own = set(range(start.cell, stop))
+        if not page.code("solution").keys() & own:
             problem = "no code cell tagged `solution` follows this exercise"
+            yield page.at(start.cell, problem, start.line)
+        elif not page.code("check").keys() & {n + 1 for n in page.code("solution").keys() & own}:
+            problem = "the cell after the solution is not tagged `check`"
             yield page.at(start.cell, problem, start.line)
 
 

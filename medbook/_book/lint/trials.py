@@ -28,9 +28,9 @@ def mapped(page: Page) -> Problems:
 
 
 def nothing_long(page: Page) -> Problems:
-    """Cells that run at once neither train nor map in a loop; solutions of exercises may."""
-    solutions = page.code("solution").keys()
-    for number in page.trees.keys() - page.code("define").keys() - solutions:
+    """Cells that run at once neither train nor map in a loop; solutions and checks may."""
+    answers = page.code("solution").keys() | page.code("check").keys()
+    for number in page.trees.keys() - page.code("define").keys() - answers:
         loops = [node for node in ast.walk(page.trees[number]) if isinstance(node, LOOPS)]
         repeated = {call for loop in loops for call in _repeated(loop)}
         for call in (node for node in ast.walk(page.trees[number]) if isinstance(node, ast.Call)):

@@ -1,9 +1,15 @@
-"""Notebooks for students: the chapters with every solution replaced by a place for the answer."""
+"""Notebooks for students: the chapters with every solution replaced by a place for the answer.
 
+The checks stay: a cell tagged `check` follows each solution and asserts what a right answer holds.
+"""
+
+import ast
 import re
 import symtable
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeGuard
 
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
@@ -16,7 +22,8 @@ from medbook._book.remote import find_remote
 from medbook.errors import MedbookError
 from medbook.record import results
 
-SOLUTION = "solution"
+SOLUTION, CHECK = "solution", "check"
+GOES_ON = "raises-exception"  # Jupyter runs the cells below although this one raises
 EXERCISE = re.compile(r"^#+\s+(Exercise\b.*)$", re.MULTILINE)
 
 
@@ -36,11 +43,34 @@ def student_notebook(project: Project, chapter: Chapter) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             exercise = (EXERCISE.findall(cell.source) or [exercise])[-1]
-        elif _is_solution(cell):
-            cell.source = f"# Your answer to: {exercise}"
+        elif _is(SOLUTION, cell):
+            cell.source = stub(exercise, cell.source, _check_of(cell, notebook))
             cell.metadata["tags"] = ["exercise"]
+        elif _is(CHECK, cell):
+            cell.metadata["tags"] = [CHECK, GOES_ON]
     add_card(notebook, find_remote(project.root), boxed(facts(project, chapter)))
     return notebook
+
+
+def stub(exercise: str, solution: str, check: str) -> str:
+    r"""A cell that runs and names what the check reads, functions with their head.
+
+    >>> print(stub("Exercise 1", "def f(x):\n    return x\na, b = f(1), 2", "assert f(a) == 1"))
+    # Your answer to: Exercise 1
+    a = ...
+    def f(x):
+        ...
+    """
+    asked = _names(check)[1] & _names(solution)[0]
+    lines = [f"# Your answer to: {exercise}"]
+    heads = {node.name: node for node in ast.parse(solution).body if _is_function(node)}
+    lines += [f"{name} = ..." for name in sorted(asked - heads.keys())]
+    for name in sorted(asked & heads.keys()):
+        head, said = heads[name], ast.get_docstring(heads[name])
+        docstring = [ast.Expr(ast.Constant(said))] if said else []
+        head.body = [*docstring, ast.Expr(ast.Constant(...))]
+        lines.append(ast.unparse(head))
+    return "\n".join(lines)
 
 
 def write_all(project: Project, chapters: Sequence[Chapter], out: Path | None) -> Iterator[Path]:
@@ -89,8 +119,10 @@ def _refuse_needed_solutions(chapter: Chapter, notebook: NotebookNode) -> None:
     solved: dict[str, int] = {}  # name -> number of the solution cell that defines it
     for number, cell in enumerate(_code(notebook), 1):
         bound, read = _names(cell.source)
-        if _is_solution(cell):
+        if _is(SOLUTION, cell):
             solved |= dict.fromkeys(bound, number)
+            continue
+        if _is(CHECK, cell):  # reads an answer, which is what it is for
             continue
         for name in sorted(read & solved.keys()):
             raise MedbookError(
@@ -130,5 +162,17 @@ def _code(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def _is_solution(cell: NotebookNode) -> bool:
-    return cell.cell_type == "code" and SOLUTION in cell.metadata.get("tags", [])
+def _is(tag: str, cell: NotebookNode) -> bool:
+    return cell.cell_type == "code" and tag in cell.metadata.get("tags", [])
+
+
+def _is_function(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    return isinstance(node, ast.FunctionDef)
+
+
+def _check_of(solution: NotebookNode, notebook: NotebookNode) -> str:
+    """Source of the check right after a solution; empty if there is none."""
+    for cell, below in pairwise(_code(notebook)):
+        if cell is solution and _is(CHECK, below):
+            return below.source
+    return ""
