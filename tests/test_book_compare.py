@@ -1,6 +1,7 @@
 """Stored numbers against numbers measured here, and results files against themselves."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,54 @@ STORED = {
 }  # fmt: skip
 
 
+MALFORMED = [
+    ("metrics/acc/values/0", "0.8", "metrics/acc/values/0: Input should be a valid number"),
+    ("metrics/acc/values/1", True, "metrics/acc/values/1: Input should be a valid number"),
+    ("metrics/acc/mean", None, "metrics/acc/mean: Input should be a valid number, not None"),
+    ("metrics", [], "metrics: Input should be a valid dictionary, not []"),
+    ("environment", None, "environment: Input should be a valid dictionary, not None"),
+    ("claims/0/verdict", "true", "claims/0/verdict: Input should be 'reproduced'"),
+    ("claims/0/n", -1, "claims/0/n: Input should be greater than or equal to 0, not -1"),
+    ("profile", "large", "profile: Input should be 'smoke', 'laptop' or 'gpu', not 'large'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "message"), MALFORMED)
+def test_what_is_malformed_is_one_line(
+    book: Book, stored: dict, path: str, value: object, message: str
+) -> None:
+    *folders, last = path.split("/")
+    part: Any = stored
+    for folder in folders:
+        part = part[int(folder)] if isinstance(part, list) else part[folder]
+    part[int(last) if isinstance(part, list) else last] = value
+    [found] = problems(book, stored)
+    assert found.startswith(f"{RESULTS}: {message}"), found
+
+
+def test_a_value_that_is_no_number_is_named(book: Book, stored: dict) -> None:
+    """NaN is no JSON, though Python reads it; `save` would make null of it."""
+    stored["metrics"]["acc"]["values"][2] = float("nan")
+    text = results.text_of(stored | {"digest": results.digest(stored)})
+    (book.root / RESULTS).write_text(text)
+    [chapter] = book.project.select(["one"])
+    found = unsound(book.project, chapter, "laptop")
+    assert any("metrics/acc/values/2: Input should be a finite number" in f for f in found), found
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"schema": 2}', "3"])
+def test_a_file_of_something_else_is_one_line(book: Book, stored: dict, text: str) -> None:
+    (book.root / RESULTS).write_text(text)
+    [chapter] = book.project.select(["one"])
+    [found] = unsound(book.project, chapter, "laptop")
+    assert found.startswith(f"{RESULTS}: ")
+
+
+def test_results_of_another_chapter_or_profile_are_named(book: Book, stored: dict) -> None:
+    stored["chapter"] = "two"
+    assert problems(book, stored) == [f"{RESULTS}: holds results of two at laptop"]
+
+
 @pytest.fixture
 def stored(book: Book) -> dict:
     """Sound results of a chapter `one`; their intervals come from scipy."""
@@ -118,9 +167,10 @@ def claim_hash(book: Book) -> str:
 
 
 def problems(book: Book, content: dict) -> list[str]:
-    results.save(content, book.root / RESULTS)
+    profile = "smoke" if content["profile"] == "smoke" else "laptop"
+    results.save(content, book.project.published("one", profile))
     chapter = book.project.select(["one"])[0]
-    found = unsound(book.project, chapter, "laptop")
+    found = unsound(book.project, chapter, profile)
     return [message for message in found if not message.startswith("book/notebooks/")]
 
 

@@ -18,7 +18,7 @@ CODE = {"cells": ["c1"], "glue": {"mean": "g1"}}
 TRIALS = {"trial": {"definitions": {"training.fit": "d1"}, "keys": ["k1"], "seconds": [1.0]}}
 CLAIM = {
     "id": "one-1", "hash": "h1", "data": "real", "verdict": "reproduced",
-    "effect": 0.3, "low": 0.1, "high": 0.5, "n": 5,
+    "effect": 0.3, "low": 0.1, "high": 0.5, "n": 5, "effects": [0.3], "seeds_needed": None,
 }  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, old: str, new: str, what: str) 
 
 
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MedbookError, match=r"^replications/00\.json: lacks claims, seed: make it"):
+    with pytest.raises(MedbookError, match=r"^replications/00\.json: seed: Field required"):
         collect(tmp_path, {"schema": results.SCHEMA, "chapter": "one", "profile": "laptop"})
 
 

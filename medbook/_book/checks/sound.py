@@ -14,7 +14,7 @@ from medbook._book.project import Chapter, Project, read_notebook
 from medbook._book.runs.plan import mark
 from medbook.errors import MedbookError
 from medbook.evaluate import stats
-from medbook.record import claims, results
+from medbook.record import claims, schema
 from medbook.record.profiles import PROFILES
 from medbook.record.results import Results
 
@@ -32,11 +32,13 @@ def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
     name = path.relative_to(project.root).as_posix()
     found = []
     try:
-        stored = results.load(path)
+        stored = schema.load(path)
     except MedbookError as error:
         found.append(str(error).removeprefix(f"{path.name}: "))
         stored = despite_digest(path)
-    if stored:
+    if stored and (stored["chapter"], stored["profile"]) != (chapter.id, profile):
+        found.append(f"holds results of {stored['chapter']} at {stored['profile']}")
+    elif stored:
         known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
         found += [*_metrics(stored), *_claims(stored, known)]
     messages = [f"{name}: {problem}" for problem in found]
@@ -48,10 +50,11 @@ def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
 def despite_digest(path: Path) -> Results:
     """Stored results, though their digest be wrong, to name what was changed; else nothing."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stored: Results = json.loads(path.read_text(encoding="utf-8"))
+        schema.check(stored)
+    except (OSError, ValueError, MedbookError):
         return {}
-    return stored if isinstance(stored, dict) and {"metrics", "claims"} <= stored.keys() else {}
+    return stored
 
 
 def _metrics(stored: Results) -> Iterator[str]:

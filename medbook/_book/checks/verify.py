@@ -59,6 +59,7 @@ def verify(
         if profile not in {"smoke", *stored}:
             where = project.published(chapter.id, profile).relative_to(project.root)
             report.notes.append(f"{where.as_posix()}: nothing stored, nothing to compare with")
+    chapters = [c for c in chapters if not _malformed(project, c)]
     check_numbers(project, chapters, profile, console, report, verbose=verbose)
     for cells in check_cells(project, chapters, notebooks, console):
         report.failures += cells.failures
@@ -201,6 +202,12 @@ def _on_test(before: Results, after: Results) -> bool:
 
 def _stored_profiles(project: Project, chapter: Chapter) -> list[str]:
     return [p for p in PROFILES if project.published(chapter.id, p).exists()]
+
+
+def _malformed(project: Project, chapter: Chapter) -> bool:
+    """A stored file of the chapter is no results file; `unsound` has named it."""
+    paths = (project.published(chapter.id, p) for p in _stored_profiles(project, chapter))
+    return not all(map(despite_digest, paths))
 
 
 def _note_states(project: Project, chapter: Chapter, report: Report) -> None:

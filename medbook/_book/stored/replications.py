@@ -7,11 +7,10 @@ from typing import Any
 
 from medbook._book.project import Project
 from medbook.errors import MedbookError
-from medbook.record import results
+from medbook.record import schema
 from medbook.record.results import Results
 
 CODE = ("cells", "glue")  # parts of the key; versions may be others
-NEEDED = {"chapter", "profile", "seed", "claims"}
 
 Stored = Mapping[tuple[str, str], Results]  # (chapter, profile) -> results
 
@@ -73,12 +72,9 @@ def collect(project: Project, stored: Stored) -> Pool:
 def _load(name: str, project: Project) -> Results:
     path = project.root / name
     try:
-        run = results.load(path)
+        return schema.load(path)
     except MedbookError as error:
         raise MedbookError(f"{name}: {str(error).removeprefix(f'{path.name}: ')}") from None
-    if missing := NEEDED - run.keys():
-        raise MedbookError(f"{name}: lacks {', '.join(sorted(missing))}: make it by `medbook run`")
-    return run
 
 
 def _why_not(run: Results, book: Results | None, seen: set[tuple[str, str, int]]) -> str | None:
