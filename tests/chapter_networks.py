@@ -78,7 +78,7 @@ def classified(network: nn.Module, x: Tensor, classes: int = CLASSES) -> Trained
 
 
 def unlearnable_examples(book: ModuleType, profile: str) -> dict[str, Build]:
-    *_, budget = constants(book, profile, "TRAINING", "rounds", "BUDGET")
+    *_, budget = constants(book, profile, "TRAINING", "BUDGET")
 
     def build(kind: str, n: int) -> Trained:
         x = images(n, 1, SIDE, SIDE)
