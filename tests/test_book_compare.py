@@ -8,7 +8,7 @@ import pytest
 from book_fixtures import Book
 from scipy.stats import ttest_1samp
 
-from medbook._book.checks.sound import EARLIER, unsound
+from medbook._book.checks.sound import EARLIER, unsound, unsound_replications
 from medbook._book.checks.verify import leaking
 from medbook._book.stored.compare import compare, compare_metric
 from medbook.record import results
@@ -235,6 +235,21 @@ def test_an_interval_of_an_earlier_run_is_at_least_that_over_seeds(
     claim["low"] = -0.2
     del claim["cases"]
     assert "does not follow from effects" in problems(book, stored)[0]
+
+
+def test_an_unsound_replication_is_named(book: Book, stored: dict) -> None:
+    path = book.root / "replications/laptop-seed7/one.laptop.json"
+    results.save(stored | {"seed": 7}, path)
+    assert unsound_replications(book.project) == []
+    stored["claims"][0]["effect"] = 4.0
+    results.save(stored | {"seed": 7}, path)
+    assert unsound_replications(book.project) == [
+        "replications/laptop-seed7/one.laptop.json: claims/one-1: "
+        "effect 4.0 does not follow from effects"
+    ]
+    stored["claims"][0]["hash"] = "of other words"
+    results.save(stored | {"seed": 7}, path)
+    assert unsound_replications(book.project) == []
 
 
 def test_below_its_profile_a_claim_is_not_tested(book: Book, stored: dict) -> None:

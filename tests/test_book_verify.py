@@ -91,6 +91,13 @@ def test_results_of_another_profile_are_checked_too(published: Book) -> None:
     )
 
 
+def test_a_replication_that_is_a_copy_is_named(published: Book) -> None:
+    copy = "replications/laptop-seed7/clean.laptop.json"
+    results.save(results.load(published.root / LAPTOP) | {"seed": 7}, published.root / copy)
+    message = f"{copy}: weights of arms of seed 7 are those of seed 0 in the book"
+    assert check(published).failures == [message]
+
+
 def check_cells(book: Book, which: cells.Which = "changed") -> tuple[bool, list[str], str]:
     """Was the notebook executed again, what failed, and what was said about it."""
     said = io.StringIO()

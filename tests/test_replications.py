@@ -16,6 +16,26 @@ from medbook.record.profiles import PROFILES
 
 CODE = {"cells": ["c1"], "glue": {"mean": "g1"}}
 TRIALS = {"trial": {"definitions": {"training.fit": "d1"}, "keys": ["k1"], "seconds": [1.0]}}
+
+
+def trials(key: str) -> dict[str, Any]:
+    return {"trial": TRIALS["trial"] | {"keys": [key]}}
+
+
+def metric(*values: float, **changed: str) -> dict[str, Any]:
+    return {
+        "values": list(values), "unit": "", "mean": values[0], "low": None, "high": None,
+        "kind": "seeded", "rtol": 0.02, "on": "test",
+    } | changed  # fmt: skip
+
+
+def arm(weights: str) -> dict[str, Any]:
+    return {
+        "name": "net", "n_train": 9, "steps": 1, "parameters": 2, "trials": 1, "seconds": 0.1,
+        "weights": [weights],
+    }  # fmt: skip
+
+
 CLAIM = {
     "id": "one-1", "hash": "h1", "data": "real", "verdict": "reproduced",
     "effect": 0.3, "low": 0.1, "high": 0.5, "n": 5, "effects": [0.3], "seeds_needed": None,
@@ -26,7 +46,7 @@ def a_run(seed: int, claim: dict[str, Any] | None = None, **changed: Any) -> dic
     run = {
         "schema": results.SCHEMA, "chapter": "one", "profile": "laptop", "seed": seed,
         "environment": {},
-        "key": {"versions": {"torch": "2"}, **CODE}, "trials": TRIALS, "metrics": {},
+        "key": {"versions": {"torch": "2"}, **CODE}, "trials": trials(f"k{seed}"), "metrics": {},
         "claims": [CLAIM | (claim or {})],
     }  # fmt: skip
     return run | changed
@@ -81,6 +101,35 @@ def test_a_seed_counts_once(tmp_path: Path) -> None:
     pool = collect(tmp_path, a_run(1), a_run(1, {"verdict": "opposite"}), a_run(2))
     assert pool.verdicts("laptop", CLAIM) == ["reproduced", "reproduced"]
     assert pool.left_out == {"from a seed that is counted already": 1}
+
+
+@pytest.mark.parametrize(
+    ("copied", "what"),
+    [
+        ({"metrics": {"acc": metric(0.61, 0.64), "n": metric(9.0, kind="exact")}}, "metrics"),
+        ({"arms": [arm("w1")]}, "weights of arms"),
+        ({"trials": trials("k")}, "keys of trials"),
+    ],
+)
+def test_the_numbers_of_another_seed_are_no_replication(
+    tmp_path: Path, copied: dict[str, Any], what: str
+) -> None:
+    pool = collect(tmp_path, a_run(1, **copied), a_run(2, **copied), a_run(3))
+    assert pool.summary() == "Files counted: 2; left out: 1 with the numbers of another seed."
+    book = Book.at(tmp_path)
+    [message] = replications.copies(book.project, {})
+    first, second = "replications/00.json", "replications/01.json"
+    assert message == f"{second}: {what} of seed 2 are those of seed 1 in {first}"
+    own = replications.copies(book.project, {("one", "laptop"): a_run(0, **copied)})
+    assert own[0] == f"{first}: {what} of seed 1 are those of seed 0 in the book"
+
+
+def test_what_no_seed_decides_may_be_equal(tmp_path: Path) -> None:
+    """Counts, times and one of two scores."""
+    shared = {"n": metric(9.0, kind="exact"), "fbp": metric(0.7), "took": metric(1.0, unit="s")}
+    runs = [a_run(k, metrics=shared | {"acc": metric(0.6 + k / 10)}) for k in (1, 2)]
+    assert collect(tmp_path, *runs).summary() == "Files counted: 2."
+    assert replications.copies(Book.at(tmp_path).project, {}) == []
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,25 @@ def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
     return messages
 
 
+def unsound_replications(project: Project) -> list[str]:
+    """What is wrong in files under `replications/`; claims that were worded otherwise do not count.
+
+    Returns:
+        messages `replications/x.json: metrics/acc: ...`.
+    """
+    messages = []
+    for path in sorted(project.root.glob("replications/**/*.json")):
+        if not (run := despite_digest(path)):
+            continue  # `copies` names it
+        known = claims.chapter_claims(run["chapter"], project.root / "book/systems.yml")
+        hashes = {id: claim.hash for id, claim in known.items()}
+        same = [claim for claim in run["claims"] if claim["hash"] == hashes.get(claim["id"])]
+        asked = {claim["id"]: known[claim["id"]] for claim in same}
+        found = [*_metrics(run), *_claims(run | {"claims": same}, asked)]
+        messages += [f"{path.relative_to(project.root).as_posix()}: {text}" for text in found]
+    return messages
+
+
 def despite_digest(path: Path) -> Results:
     """Stored results, though their digest be wrong, to name what was changed; else nothing."""
     try:

@@ -8,12 +8,14 @@ from rich.console import Console
 from medbook._book import keys
 from medbook._book.checks.cells import Which, check_cells
 from medbook._book.checks.report import differing, incomparable, summary, whole_table, write
-from medbook._book.checks.sound import despite_digest, unsound
+from medbook._book.checks.sound import despite_digest, unsound, unsound_replications
 from medbook._book.project import SMOKE_BUDGET, Chapter, Project
 from medbook._book.runs.execute import Outcome, run
 from medbook._book.runs.plan import Plan, make_plan
 from medbook._book.stored.compare import Row, compare
+from medbook._book.stored.replications import copies
 from medbook._book.stored.state import judge
+from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.profiles import PROFILES
 from medbook.record.results import Results
@@ -60,6 +62,7 @@ def verify(
             where = project.published(chapter.id, profile).relative_to(project.root)
             report.notes.append(f"{where.as_posix()}: nothing stored, nothing to compare with")
     chapters = [c for c in chapters if not _malformed(project, c)]
+    report.failures += [*unsound_replications(project), *_copies(project)]
     check_numbers(project, chapters, profile, console, report, verbose=verbose)
     for cells in check_cells(project, chapters, notebooks, console):
         report.failures += cells.failures
@@ -202,6 +205,16 @@ def _on_test(before: Results, after: Results) -> bool:
 
 def _stored_profiles(project: Project, chapter: Chapter) -> list[str]:
     return [p for p in PROFILES if project.published(chapter.id, p).exists()]
+
+
+def _copies(project: Project) -> list[str]:
+    """Replications that are the stored results, or one another, under other seeds."""
+    stored = {(c.id, p): despite_digest(project.published(c.id, p))
+              for c in project.chapters() for p in _stored_profiles(project, c)}  # fmt: skip
+    try:
+        return copies(project, {place: run for place, run in stored.items() if run})
+    except MedbookError as error:
+        return [str(error)]
 
 
 def _malformed(project: Project, chapter: Chapter) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from medbook._book.project import Project
 from medbook.errors import MedbookError
-from medbook.record import schema
+from medbook.record import results, schema
 from medbook.record.results import Results
 
 CODE = ("cells", "glue")  # parts of the key; versions may be others
@@ -57,14 +57,13 @@ def collect(project: Project, stored: Stored) -> Pool:
         MedbookError: a file is damaged or no results file; it is named.
     """
     pool = Pool()
-    seen: set[tuple[str, str, int]] = set()
     for path in sorted(project.root.glob("replications/**/*.json")):
         run = _load(path.relative_to(project.root).as_posix(), project)
-        reason = _why_not(run, stored.get((run["chapter"], run["profile"])), seen)
+        book = stored.get((run["chapter"], run["profile"]))
+        reason = _why_not(run, book, pool.counted)
         if reason:
             pool.left_out[reason] += 1
         else:
-            seen.add(_identity(run))
             pool.counted.append(run)
     return pool
 
@@ -77,7 +76,60 @@ def _load(name: str, project: Project) -> Results:
         raise MedbookError(f"{name}: {str(error).removeprefix(f'{path.name}: ')}") from None
 
 
-def _why_not(run: Results, book: Results | None, seen: set[tuple[str, str, int]]) -> str | None:
+def copies(project: Project, stored: Stored) -> list[str]:
+    """A message for each file whose numbers are those of another base seed.
+
+    Two seeds draw other images, weights and batches; what nothing random touches may be equal, but
+    not every number that is kept of a run.
+
+    Args:
+        project: the checkout.
+        stored: the book's own results.
+
+    Raises:
+        MedbookError: as `collect`.
+    """
+    known = [("the book", run) for run in stored.values()]
+    found = []
+    for path in sorted(project.root.glob("replications/**/*.json")):
+        name = path.relative_to(project.root).as_posix()
+        run = _load(name, project)
+        found += [
+            f"{name}: {copied} of seed {run['seed']} are those of seed {other['seed']} in {where}"
+            for where, other in known
+            if (copied := copied_from(run, other))
+        ][:1]
+        known.append((name, run))
+    return found
+
+
+def copied_from(run: Results, other: Results) -> str:
+    """What two runs of other seeds share although chance gives it; empty if they share nothing.
+
+    >>> one = {"chapter": "a", "profile": "laptop", "seed": 0, "arms": [], "trials": {}}
+    >>> one["metrics"] = {"acc": {"kind": "seeded", "unit": "", "values": [0.61, 0.64]}}
+    >>> copied_from(one | {"seed": 1}, one)
+    'metrics'
+    """
+    if _identity(run)[:2] != _identity(other)[:2] or run["seed"] == other["seed"]:
+        return ""
+    pairs = zip(_drawn(run).items(), _drawn(other).values(), strict=True)
+    return next((name for (name, mine), theirs in pairs if mine and mine == theirs), "")
+
+
+def _drawn(run: Results) -> dict[str, Any]:
+    """What the seed of a run decides: weights, numbers but exact ones and times, keys of trials."""
+    weights = [arm["weights"] for arm in run.get("arms", [])]
+    keys = [key for trial in run.get("trials", {}).values() for key in trial["keys"]]
+    metrics = {
+        name: metric["values"]
+        for name, metric in run["metrics"].items()
+        if metric["kind"] == "seeded" and metric["unit"] not in results.TIMES
+    }
+    return {"weights of arms": weights, "metrics": metrics, "keys of trials": keys}
+
+
+def _why_not(run: Results, book: Results | None, counted: list[Results]) -> str | None:
     """Why a run is no replication of the book's own one; None if it is."""
     if book is None:
         return "of a chapter or profile that the book has no result of"
@@ -87,8 +139,10 @@ def _why_not(run: Results, book: Results | None, seen: set[tuple[str, str, int]]
         return "of other code"
     if not any(_comparable(mine, theirs) for mine in run["claims"] for theirs in book["claims"]):
         return "of other claims or another kind of data"
-    if _identity(run) in seen:
+    if _identity(run) in map(_identity, counted):
         return "from a seed that is counted already"
+    if any(copied_from(run, other) for other in [book, *counted]):
+        return "with the numbers of another seed"
     return None
 
 
