@@ -1,6 +1,7 @@
 """Stored numbers against numbers measured here, and results files against themselves."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from book_fixtures import Book
 from scipy.stats import ttest_1samp
 
 from medbook._book.checks.sound import EARLIER, unsound, unsound_replications
-from medbook._book.checks.verify import leaking
+from medbook._book.checks.verify import Report, leaking
 from medbook._book.stored.compare import compare, compare_metric
+from medbook._book.stored.evidence import evidence
 from medbook.record import results
 from medbook.record.claims import chapter_claims
 
@@ -82,6 +84,106 @@ def test_metrics_of_one_side_only_are_named() -> None:
     ]
     other = compare(run("a", "reproduced", "cpu"), run("a", "inconclusive", "other"))[-1]
     assert not other.comparable and not other.same
+
+
+# --- what no other processor excuses, and what claims and arms rest on
+
+
+def smoke(device: str, scale: float = 1.0, **parts: Any) -> dict:
+    """Ten seeded numbers of one seed each, one exact one, a claim and an arm."""
+    numbers = {f"m{k}": metric(scale * (1.0 + k)) for k in range(10)}
+    claim = {
+        "id": "one-1", "hash": "h", "verdict": "not tested", "effect": 0.5, "low": None,
+        "high": None, "n": 1, "effects": [0.5], "data": "twin", "seeds_needed": None,
+    }  # fmt: skip
+    arm = {"name": "net", "n_train": 9, "steps": 4, "parameters": 7, "trials": 1, "weights": ["w"]}
+    return {
+        "environment": {"device": device},
+        "metrics": numbers | {"count": metric(9.0, kind="exact", rtol=0.0)},
+        "claims": [claim], "arms": [arm],
+        "data": [{"name": "d", "kind": "twin", "sha256": "0123456789"}],
+    } | parts  # fmt: skip
+
+
+def test_forged_numbers_are_no_other_processor() -> None:
+    """Every seeded number forged; then a few, as a chaotic one may be."""
+    rows = compare(smoke("cpu"), smoke("other", scale=1.5))
+    wrong = [row.name for row in rows if row.comparable and not row.same]
+    assert wrong == [f"metrics/m{k}" for k in range(10)]
+    rows = compare(smoke("cpu"), smoke("other", scale=1.08))  # as measured
+    assert all(not row.comparable or row.same for row in rows)
+    one = smoke("other")
+    one["metrics"]["m3"] = metric(40.0)
+    assert [r.name for r in compare(smoke("cpu"), one) if not r.same] == ["metrics/m3"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "other"])
+def test_exact_numbers_and_twins_are_equal_on_every_machine(device: str) -> None:
+    forged = smoke(device, data=[{"name": "d", "kind": "twin", "sha256": "forged"}])
+    forged["metrics"]["count"] = metric(8.0, kind="exact", rtol=0.0)
+    wrong = [row.name for row in compare(smoke("cpu"), forged) if row.comparable and not row.same]
+    assert wrong == ["data/d", "metrics/count"]
+
+
+def test_a_phantom_of_another_machine_excuses_nothing_else() -> None:
+    old, new = (
+        smoke(device, data=[{"name": "d", "kind": "phantom", "sha256": sha}])
+        for device, sha in (("cpu", "0123"), ("other", "4567"))
+    )
+    rows = compare(old, new)
+    assert [row.name for row in rows if not row.comparable] == ["data/d"] and len(rows) == 13
+    assert compare(old, new | {"environment": old["environment"]})[0].verdict == "differs"
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "everywhere"),
+    [
+        ("effect", -0.5, False), ("effects", [-0.5], False), ("low", -1.0, False),
+        ("n", 50, True), ("hash", "g", True), ("data", "real", True),
+    ],
+)  # fmt: skip
+def test_every_part_of_a_claim_is_compared(part: str, value: object, everywhere: bool) -> None:
+    for device in ("cpu", "other"):
+        here = smoke(device)
+        assert all(row.same for row in evidence(smoke("cpu"), here))
+        here["claims"][0][part] = value
+        [wrong] = [row for row in evidence(smoke("cpu"), here) if not row.same]
+        assert wrong.name == f"claims/one-1/{part}"
+        assert wrong.comparable == (everywhere or device == "cpu")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "everywhere"),
+    [
+        ("n_train", 8, True), ("steps", 5, True), ("parameters", 8, True), ("trials", 2, True),
+        ("weights", ["v"], False), ("weights", ["w", "w"], True),
+    ],
+)  # fmt: skip
+def test_every_part_of_an_arm_is_compared(part: str, value: object, everywhere: bool) -> None:
+    for device in ("cpu", "other"):
+        here = smoke(device)
+        here["arms"][0][part] = value
+        [wrong] = [row for row in evidence(smoke("cpu"), here) if not row.same]
+        assert wrong.name == f"arms/net/{part}"
+        assert wrong.comparable == (everywhere or device == "cpu")
+
+
+def test_claims_and_arms_of_one_side_are_named_and_times_are_not_compared() -> None:
+    here = smoke("cpu", claims=[], arms=[])
+    assert [row.verdict for row in evidence(smoke("cpu"), here)] == ["not measured here"] * 2
+    assert [row.verdict for row in evidence(here, smoke("cpu"))] == ["not stored"] * 2
+    late = smoke("cpu")
+    late["claims"][0].update(effect=9.0, effects=[9.0])
+    assert all(row.same for row in evidence(smoke("cpu"), late, timed={"one-1"}))
+
+
+def test_verified_is_said_only_of_what_was_compared() -> None:
+    other = "other machine, fewer than 3 seeds"
+    report = Report(compared={"one": Counter({"": 3, other: 2}), "two": Counter({other: 5})})
+    assert report.verdict == (
+        "[green]verified:[/] one; [yellow]not verified:[/] two; "
+        "3 numbers compared, 7 not (other machine, fewer than 3 seeds)"
+    )
 
 
 # --- soundness of a stored file, without running anything

@@ -126,7 +126,7 @@ def verify(
     )  # fmt: skip
     _note(report.notes)
     _exit_if(report.failures)
-    console.print(f"[green]verified:[/] {', '.join(chapter.id for chapter in selected)}")
+    console.print(report.verdict, soft_wrap=True)
 
 
 @app.command()

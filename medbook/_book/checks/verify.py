@@ -1,5 +1,6 @@
 """Check stored results: sound in themselves, the same on this machine, and free of leaks."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,11 +13,13 @@ from medbook._book.checks.sound import despite_digest, unsound, unsound_replicat
 from medbook._book.project import SMOKE_BUDGET, Chapter, Project
 from medbook._book.runs.execute import Outcome, run
 from medbook._book.runs.plan import Plan, make_plan
-from medbook._book.stored.compare import Row, compare
+from medbook._book.stored.compare import Row, compare, other_data
+from medbook._book.stored.evidence import evidence
 from medbook._book.stored.replications import copies
 from medbook._book.stored.state import judge
 from medbook.errors import MedbookError
 from medbook.record import results
+from medbook.record.claims import chapter_claims
 from medbook.record.profiles import PROFILES
 from medbook.record.results import Results
 
@@ -26,10 +29,25 @@ PERMUTED = {"MEDBOOK_PERMUTE_TEST": "1"}
 
 @dataclass
 class Report:
-    """What was found: failures fail the command, notes do not."""
+    """What was found: failures fail the command, notes do not.
+
+    `compared` counts the numbers of each chapter by why they were not compared, "" if they were.
+    """
 
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    compared: dict[str, Counter[str]] = field(default_factory=dict, compare=False)
+
+    @property
+    def verdict(self) -> str:
+        """What was compared and what not, and why; "verified" only where something was."""
+        total = sum(self.compared.values(), Counter[str]())
+        nothing = [name for name, counts in self.compared.items() if not counts[""]]
+        some = [name for name in self.compared if name not in nothing]
+        parts = [f"[green]verified:[/] {', '.join(some)}"] if some else []
+        parts += [f"[yellow]not verified:[/] {', '.join(nothing)}"] if nothing else []
+        left = [f"{n} not ({why})" for why, n in sorted(total.items()) if why]
+        return "; ".join([*parts, ", ".join([f"{total['']} numbers compared", *left])])
 
 
 def verify(
@@ -177,14 +195,26 @@ def _compare(
 ) -> list[Row]:
     """Every number, stored and here; what differs goes into the report, all of them into a file."""
     if not stored:
+        report.compared[chapter.id] = Counter()
         return []
     rows = compare(stored, here)
+    if not other_data(stored, here):
+        rows += evidence(stored, here, timed=_timed(project, chapter))
+    report.compared[chapter.id] = Counter(
+        "" if row.comparable else row.verdict.removeprefix("not comparable: ") for row in rows
+    )
     path = project.published(chapter.id, stored["profile"])
     name = path.relative_to(project.root).as_posix()
     report.failures += differing(name, rows)
     report.notes += incomparable(name, rows)
     write(rows, project.build / "verify" / f"{path.stem}.md")
     return rows
+
+
+def _timed(project: Project, chapter: Chapter) -> set[str]:
+    """Claims whose metric is a time."""
+    known = chapter_claims(chapter.id, project.root / "book/systems.yml")
+    return {id for id, claim in known.items() if claim.metric.startswith("time ")}
 
 
 def _unsteady(project: Project, chapter: Chapter, console: Console, report: Report) -> bool:
