@@ -48,6 +48,8 @@ from medbook._book.project import Project
 print(medbook.start("unlearnable_examples", "smoke").load("toy").images.shape)
 print("[Toy](#toy) | CC0 1.0 | 2 | none | square" in datacards.overview(Project(Path(sys.argv[1]))))
 print("## Toy" in datacards._card(data.ENTRIES["toy"], []))
+print([data.ENTRIES[name].twin(28)["train"].images.sum() for name in ("breastmnist", "pathmnist")])
+print(static_definitions("structured_sparsity", ["trial"]))
 Console(width=200).print(status._data())
 """
 

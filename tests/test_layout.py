@@ -1,6 +1,7 @@
 """The layout of the package: every module says what it is for, and imports form no cycle."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -89,3 +90,56 @@ def test_a_first_line_that_repeats_the_name_says_nothing() -> None:
     assert not says_something("Memory order.", "memory_order")
     assert not says_something("", "memory_order")
     assert not says_something("of trials on the", "trials")
+
+
+GUIDE = (
+    (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where things belong")[2]
+)
+TREE, ANSWERS = GUIDE.split("\n## ")[0].split("```")[1:3]
+PLACE = re.compile(r"`((?:medbook|book|chapters)/[\w/.<>]+|_toc\.yml)`")
+
+
+def listed() -> dict[str, list[str]]:
+    """Folder -> its files and folders, in the order in which the guide lists them."""
+    found: dict[str, list[str]] = {}
+    for line in TREE.strip().splitlines():
+        if not line.startswith(" "):
+            inside = found.setdefault(line.split()[0].rstrip("/").replace("/", "."), [])
+        else:
+            named = re.split(r" {3,}", line.strip())[0]
+            inside += [name.rstrip("/") for name in named.split()]
+    return found
+
+
+@pytest.mark.parametrize("folder", ["medbook", "medbook._book"])
+def test_the_guide_lists_all_that_a_folder_holds_and_imports_lead_up(folder: str) -> None:
+    depth = folder.count(".") + 1
+    there = {name.split(".")[depth] for name in NAMES if name.startswith(f"{folder}.")} - {"_book"}
+    order = listed()[folder]
+    assert sorted(order) == sorted(there)
+    graph = neighbours(GRAPH, FOLDERS)[folder]
+    below = {name: set(order[order.index(name) + 1 :]) & graph.get(name, set()) for name in order}
+    assert not any(below.values()), below
+
+
+def test_each_question_where_a_thing_belongs_has_an_answer_that_exists() -> None:
+    rows = [line.split("|")[1:-1] for line in ANSWERS.strip().splitlines() if line.startswith("| ")]
+    asked = [row[0].strip() for row in rows[1:]]
+    assert asked == ["a data set", "an organ", "a metric", "a page", "an arm", "a check of lint"]
+    for row in rows[1:]:
+        for place in PLACE.findall("|".join(row[1:])):
+            folder, _, new = place.partition("<")
+            assert ROOT.joinpath(folder).exists(), place
+            assert not new or list(ROOT.glob(re.sub("<[a-z]+>", "*", place))), place
+
+
+def test_the_names_that_the_answers_give_are_there() -> None:
+    from medbook._book.lint import book, code, prose, size, thoughts, trials
+    from medbook._book.pages import handwritten
+    from medbook.phantom.thorax import organs
+
+    assert handwritten.MAKERS and organs.LABELS
+    checks = (prose, size, code, thoughts, trials, book)
+    assert all(
+        rules.RULES and f"`{rules.__name__.split('.')[-1]}.py`" in ANSWERS for rules in checks
+    )
