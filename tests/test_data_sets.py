@@ -48,27 +48,51 @@ from medbook._book.project import Project
 print(medbook.start("unlearnable_examples", "smoke").load("toy").images.shape)
 print("[Toy](#toy) | CC0 1.0 | 2 | none | square" in datacards.overview(Project(Path(sys.argv[1]))))
 print("## Toy" in datacards._card(data.ENTRIES["toy"], []))
-print([data.ENTRIES[name].twin(28)["train"].images.sum() for name in ("breastmnist", "pathmnist")])
-print(static_definitions("structured_sparsity", ["trial"]))
 Console(width=200).print(status._data())
+"""
+OTHERS = """
+from medbook import chapter, data
+from medbook.data.obtain import obtain
+from medbook.trials.fingerprint import definitions
+print([obtain(e, min(e.files), "twin").sha256 for n, e in data.ENTRIES.items() if n != "toy"])
+print(definitions(chapter.load("structured_sparsity").trial))
 """
 
 
-def test_a_new_file_is_a_new_data_set(tmp_path: Path) -> None:
-    package = tmp_path / "medbook"
-    shutil.copytree(ROOT / "medbook", package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "data/sets/toy.py").write_text(TOY)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "MEDBOOK_OFFLINE": "1"}
+@pytest.fixture(scope="module")
+def with_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose medbook has one data set more."""
+    folder = tmp_path_factory.mktemp("with_toy")
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("medbook", "chapters", "book"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "_toc.yml", folder)
+    (folder / "medbook/data/sets/toy.py").write_text(TOY)
+    return folder
+
+
+def answer(code: str, folder: Path) -> list[str]:
+    """Lines that code prints with the medbook of a folder."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "MEDBOOK_OFFLINE": "1"}
     environment.pop("MEDBOOK_DATA", None)
-    answer = subprocess.run(
-        [sys.executable, "-c", SHOW, str(ROOT)],
-        cwd=tmp_path,
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
     )
-    assert answer.returncode == 0, answer.stderr
-    shape, overview, card, *table = answer.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_new_data_set_changes_nothing_of_the_others(with_toy: Path) -> None:
+    more, before = answer(OTHERS, with_toy), answer(OTHERS, ROOT)
+    assert more == before and len(before) == 2
+
+
+def test_a_new_file_is_a_new_data_set(with_toy: Path) -> None:
+    shape, overview, card, *table = answer(SHOW, with_toy)
     assert shape == "torch.Size([2, 1, 8, 8])" and overview == card == "True"
     assert any("toy" in row and "twin (there is no public mirror)" in row for row in table)
 
