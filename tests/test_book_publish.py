@@ -300,3 +300,11 @@ def test_results_and_notebook_of_two_runs_are_noticed(published: Book) -> None:
     notebook.write_bytes(before)
     [message] = unsound(published.project, chapter, "laptop")
     assert message.startswith("book/notebooks/clean.ipynb: its card is not of the stored results")
+
+
+def test_trials_of_two_kinds_of_machine_are_refused(chapter: Chapter) -> None:
+    one = {"trial": {"machines": ["CPU (AVX2)"]}, "judge": {"machines": ["CPU (AVX2)"]}}
+    publish._refuse_mixed(chapter, {"trials": one})
+    one["judge"]["machines"] = ["CPU (AVX512)"]
+    with pytest.raises(MedbookError, match=r"^one: .* on CPU \(AVX2\) and on CPU \(AVX512\): run"):
+        publish._refuse_mixed(chapter, {"trials": one})

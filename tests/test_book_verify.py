@@ -137,9 +137,7 @@ def test_a_committed_cell_that_no_longer_runs_is_named(published: Book) -> None:
     for file in (NOTEBOOK, "chapters/trust/clean.py"):
         published.edit(file, "CANDIDATES = 41", "CANDIDATES = 1 / 0")
     _, failures, _ = check_cells(published)
-    assert failures == [
-        f"{NOTEBOOK}: cell 3 (import hashlib): ZeroDivisionError: division by zero"
-    ]
+    assert failures == [f"{NOTEBOOK}: cell 3 (import hashlib): ZeroDivisionError: division by zero"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from medbook import chapter, paths, trials
 from medbook.errors import MedbookError
 from medbook.record.session import Session
 from medbook.trials import fingerprint, store
+from medbook.trials.machine import machine
 
 ONE = '''
 # %% tags=["define"]
@@ -175,7 +176,7 @@ class World:
         return {names[e["index"]]: e["why"] for e in map(json.loads, lines)}
 
     def stored(self) -> list[Path]:
-        return [f for f in (self.root / "trials/v1").rglob("*") if f.is_file()]
+        return [f for f in (self.root / f"trials/{store.SCHEMA}").rglob("*") if f.is_file()]
 
 
 # ---------------------------------------------------------------- computed once
@@ -194,6 +195,18 @@ def test_a_second_run_computes_nothing_and_gives_the_same(world: World) -> None:
     assert len(set(entry["keys"])) == 3
     assert {"trial", "deeper", "STEPS", "plus", "minus", "Job"} <= set(entry["definitions"])
     assert len(entry["seconds"]) == 3
+    assert entry["machines"] == [machine("cpu")]
+
+
+def test_outcomes_of_another_machine_keep_its_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(trials, "machine", lambda device: "another")
+        world.map()
+    world.load()
+    world.map()
+    assert world.session.trials["trial"]["machines"] == ["another"]
 
 
 def test_two_maps_of_one_function_share_an_entry(world: World) -> None:
@@ -378,9 +391,9 @@ def test_a_store_of_somebody_else_is_never_unpickled(
 def test_a_store_of_another_schema_is_left_alone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SCHEMA", "v0")
-    world.map()
-    monkeypatch.setattr(store, "SCHEMA", "v1")
+    with monkeypatch.context() as before:
+        before.setattr(store, "SCHEMA", "v0")
+        world.map()
     world.load()
     world.map()
     assert len(world.computed) == 3

@@ -98,13 +98,7 @@ def real_files(name: str) -> list[Path]:
 
     files = ENTRIES[name].files.values() if name in ENTRIES else []
     return sorted(
-        {
-            path
-            for file in files
-            for part in file
-            for path in sources.places(part)
-            if path.is_file()
-        }
+        {path for file in files for part in file for path in sources.places(part) if path.is_file()}
     )
 
 

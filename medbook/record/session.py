@@ -23,6 +23,7 @@ from medbook.record.claims import Claim, chapter_claims, claims_file
 from medbook.show.tables import Table, Verdict
 from medbook.trials import Mapped, Place, compute, forget_why
 from medbook.trials.fingerprint import listen
+from medbook.trials.machine import machine
 from medbook.trials.parallel import peak_mib, threads
 
 Item = TypeVar("Item")
@@ -157,9 +158,11 @@ class Session:
     def _note(self, mapped: Mapped) -> None:
         """Enter trials in the results, after those of the same function."""
         entry = self.trials.setdefault(
-            mapped.function, {"definitions": {}, "keys": [], "seconds": []}
+            mapped.function, {"definitions": {}, "machines": [], "keys": [], "seconds": []}
         )
         entry["definitions"] |= mapped.definitions
+        computed_on = {*entry["machines"], *(trial.machine for trial in mapped.trials)}
+        entry["machines"] = sorted(computed_on)
         entry["keys"] += mapped.keys
         entry["seconds"] += [trial.seconds for trial in mapped.trials]
 
@@ -324,10 +327,8 @@ def environment(device: torch.device) -> dict[str, str]:
     >>> sorted(environment(torch.device("cpu")))[:2]
     ['device', 'monai']
     """
-    cuda = device.type == "cuda"
-    hardware = torch.cuda.get_device_name(device) if cuda else _processor()
     found = {name: version(name) for name in VERSIONS}
-    return {"device": hardware, "python": platform.python_version(), **found}
+    return {"device": machine(device.type), "python": platform.python_version(), **found}
 
 
 def _effect(
@@ -371,14 +372,3 @@ def _claim_row(claim: Claim, measured: dict[str, Any]) -> list[Any]:
     effect = f"{measured['effect']:+.3f} [{low}, {high}]"
     text = f"{claim.id}: {claim.statement}"
     return [text, claim.paper, effect, claim.margin, measured["n"], Verdict(verdict)]
-
-
-def _processor() -> str:
-    """Model of the CPU and the instruction set that torch uses on it."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration, IndexError):
-        pass
-    return f"{model} ({torch.backends.cpu.get_cpu_capability()})"

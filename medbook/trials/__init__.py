@@ -15,6 +15,7 @@ from typing import Any
 from medbook.trials import cluster, global_random
 from medbook.trials.closures import Sources
 from medbook.trials.fingerprint import Fingerprints
+from medbook.trials.machine import machine
 from medbook.trials.parallel import peak_mib, side_by_side
 from medbook.trials.store import Damaged, Recipe, Store, Trial
 
@@ -204,7 +205,7 @@ class _Attempt:
             start = clock()
             value = self.function(item)
             seconds = round(clock() - start, 3)
-        trial = Trial(value, seconds, peak_mib())
+        trial = Trial(value, seconds, peak_mib(), machine(self.device))
         if self.store and recipe:
             self.store.save(recipe, trial, self.function)
         return trial

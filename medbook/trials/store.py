@@ -24,7 +24,7 @@ from medbook.chapter import PREFIX
 from medbook.data.sources import cache_folder
 from medbook.errors import MedbookError
 
-SCHEMA = "v1"  # folder: other versions of this file look elsewhere
+SCHEMA = "v2"  # folder: other versions of this file look elsewhere
 SECRET_BYTES = 32
 HERE = ("__main__", PREFIX)  # modules that only the process knows which made them
 
@@ -51,11 +51,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a call gave: value, seconds of computing, peak memory of its process in MiB."""
+    """What a call gave: value, seconds, peak memory of its process in MiB, what it ran on."""
 
     value: Any
     seconds: float
     peak_mib: int
+    machine: str
 
 
 class Damaged(Exception):
@@ -103,7 +104,7 @@ class Store:
             known = _Reader(io.BytesIO(value), function).load()
         except Exception as error:  # of a class that is no longer there, for instance
             raise Damaged from error
-        return Trial(known, made["seconds"], made["peak_mib"])
+        return Trial(known, made["seconds"], made["peak_mib"], made["machine"])
 
     def save(self, recipe: Recipe, trial: Trial, function: Callable[..., Any]) -> None:
         """Store an outcome.
@@ -113,6 +114,7 @@ class Store:
         """
         header: dict[str, Any] = {"function": recipe.function, "parts": dict(recipe.parts)}
         header |= {"seconds": trial.seconds, "peak_mib": trial.peak_mib}
+        header["machine"] = trial.machine
         sealed = json.dumps(header).encode() + b"\n" + _pickled(trial.value, function)
         file = self._file(recipe)
         part = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")

@@ -76,6 +76,7 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
     """Publish a run of this machine."""
     project = plan.project
     measured, executed = _up_to_date(plan, chapter)
+    _refuse_mixed(chapter, measured)
     if plan.profile != "smoke":
         smoke, _ = _up_to_date(make_plan(project, "smoke"), chapter)
         measured["smoke"] = results.numbers(smoke)
@@ -174,6 +175,16 @@ def _clean_output(output: NotebookNode, number: int) -> NotebookNode:
     if output.output_type == "execute_result":
         output["execution_count"] = number
     return output
+
+
+def _refuse_mixed(chapter: Chapter, measured: results.Results) -> None:
+    """One result is of one kind of machine, or its numbers cannot be compared with any."""
+    found = {name for trial in measured["trials"].values() for name in trial.get("machines", ())}
+    if len(found) > 1:
+        raise MedbookError(
+            f"{chapter.id}: its trials were computed on {' and on '.join(sorted(found))}: run it "
+            "again with an empty folder of trials (MEDBOOK_TRIALS), or on one kind of machine"
+        )
 
 
 def _refuse_machine_paths(project: Project, name: str, notebook: NotebookNode) -> None:
