@@ -1313,6 +1313,7 @@ from medbook.show.explore import explore
 
 eyes = nets["VP"][0]
 four = 2 * atlas.test.images[:: len(atlas.test) // 4][:4].float() / 255 - 1
+# of your own: four = 2 * medbook.own_image("x.png", 32).to(four).repeat(4, 1, 1, 1) - 1
 dust = noise_like(four, torch.Generator().manual_seed(3))
 way = {}
 x = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(4)).to(run.device)

@@ -1518,6 +1518,8 @@ plots.show(
 # %% tags=["hide-input"]
 from medbook.show.explore import explore
 
+# your own head: own = medbook.own_image("x.nii", 2 * SIZE).to(run.device) + 0j
+# and its scan: full_brain = scanned(own, COILS, SIZE); x_brain = seen_fully(full_brain)
 FAMILIES_SHOWN = ("equispaced lines", "random lines", "Poisson disc", "radial lines")
 SHOWN_SCANS: dict[str, Sampled] = {}
 rungs = {}

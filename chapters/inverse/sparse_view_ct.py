@@ -1341,6 +1341,8 @@ plots.show(
 from medbook.show.explore import explore
 
 VIEW_NUMBERS, DOSES_SHOWN = (6, 12, 24, 48, 96, 192), (DOSE / 40, DOSE / 10, DOSE)
+# your own: slices[at] = 3 * medbook.own_image("x.dcm", FINE, window=(-1000, 2000))
+# and what it is compared with: goal[at] = F.avg_pool2d(slices[at], FINE // SIZE).cpu()
 exposures = [Exposure(slices[at], scan(SIZE, views)) for views in VIEW_NUMBERS]
 noisy: dict[tuple[int, float], Tensor] = {}
 for views, y in zip(VIEW_NUMBERS, run.map(exposed, exposures), strict=True):

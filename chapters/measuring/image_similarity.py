@@ -956,6 +956,7 @@ Table(
 # %% tags=["hide-input"]
 from medbook.show.explore import explore
 part = images[:1, :, 64:160, 40:136]
+# an image of your own: part = 255 * medbook.own_image("image.png", 96).to(part)
 hidden = part + HEIGHT * spot(part, part.new_tensor([[51, 51]]), part.new_tensor([8]))
 
 def draw(sigma: float):
