@@ -60,6 +60,7 @@ class _Arm(_Record):
 
 class _Trials(_Record):
     definitions: dict[str, str]
+    machines: list[str] = []
     keys: list[str]
     seconds: list[FiniteFloat]
 
