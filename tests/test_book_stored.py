@@ -7,6 +7,7 @@ import pytest
 
 from medbook import paths
 from medbook._book.project import find_project
+from medbook._book.stored import ledger
 from medbook.record import results
 from medbook.trials.closures import NO_CHAPTER_CODE
 
@@ -43,6 +44,15 @@ def measured(run: results.Results) -> str:
 def test_stored_numbers_are_those_that_were_measured(name: str) -> None:
     run = results.load(find_project().results / f"{name}.json")
     assert measured(run) == MEASURED[name]
+
+
+def test_every_stored_claim_is_the_one_that_was_measured() -> None:
+    """The list of what was measured; publishing appends to it."""
+    project = find_project()
+    for name in sorted(MEASURED):
+        run = results.load(project.results / f"{name}.json")
+        if run["profile"] != "smoke":
+            assert list(ledger.contradictions(project, run)) == []
 
 
 def test_an_edit_of_one_public_function_leaves_nine_in_ten_results_as_they_are() -> None:

@@ -12,6 +12,7 @@ from medbook._book.notebooks.card import costs
 from medbook._book.notebooks.surroundings import other_code
 from medbook._book.project import Chapter, Project, read_notebook
 from medbook._book.runs.plan import mark
+from medbook._book.stored import ledger
 from medbook.errors import MedbookError
 from medbook.evaluate import stats
 from medbook.record import claims, schema
@@ -41,6 +42,8 @@ def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
     elif stored:
         known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
         found += [*_metrics(stored), *_claims(stored, known)]
+        if profile != "smoke":
+            found += ledger.contradictions(project, stored)
     messages = [f"{name}: {problem}" for problem in found]
     if stored and profile == "laptop":
         messages += _notebook(project, chapter, stored)

@@ -14,6 +14,7 @@ from medbook._book.notebooks.surroundings import bare, surround, text_of
 from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project, read_notebook
 from medbook._book.remote import find_remote
 from medbook._book.runs.plan import Plan, load_run, make_plan, mark, outdated
+from medbook._book.stored import ledger
 from medbook._book.stored.state import agreeing, judge
 from medbook.errors import MedbookError
 from medbook.record import results
@@ -86,6 +87,7 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
     measured = results.sealed(measured)
     published = project.notebook(chapter.id)
     results_file = project.published(chapter.id, plan.profile)
+    notebook: NotebookNode | None = None
     if plan.profile == "laptop":
         notebook = normalised(chapter, executed)
         notebook.metadata["medbook"] = mark(measured)
@@ -93,11 +95,11 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
         _refuse_large(published.name, notebook)
     elif published.exists():
         notebook = read_notebook(published)
-    else:
-        results.save(measured, results_file)
-        return [results_file]
     texts = {results_file: results.text_of(measured)}
-    texts[published] = _framed(project, chapter, notebook, measured)
+    if plan.profile != "smoke":  # where no claim is tested
+        texts[project.root / ledger.NAME] = ledger.append(project, measured)
+    if notebook is not None:
+        texts[published] = _framed(project, chapter, notebook, measured)
     results.write_together(texts)  # a pair of two runs would be neither's
     return list(texts)
 
