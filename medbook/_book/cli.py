@@ -124,7 +124,7 @@ def verify(
         project, selected, resolve(profile), console,
         leaks=leaks, notebooks=notebooks, verbose=verbose,
     )  # fmt: skip
-    _note(report.notes)
+    _note([*checks.other_versions(project), *report.notes])
     _exit_if(report.failures)
     console.print(report.verdict, soft_wrap=True)
 

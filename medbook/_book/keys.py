@@ -60,7 +60,7 @@ def key_of(project: Project, chapter: Chapter, profile: str, seed: int) -> Key:
     return {
         "profile": profile,
         "seed": seed,
-        "versions": _locked(project.root / "ci/lock.txt"),
+        "versions": locked(project.root / "ci/lock.txt"),
         "claims": {id: claim.hash for id, claim in known.items()},
         "cells": [code_hash(cell.source) for _, cell in glue_cells(chapter.notebook())],
         "glue": {name: hash for name, hash in reached.items() if _of_chapter(project, name)},
@@ -253,7 +253,7 @@ def _inside_trials(
     return shorten(sources.closure(own), chapter.id) | then
 
 
-def _locked(path: Path) -> dict[str, str]:
+def locked(path: Path) -> dict[str, str]:
     """Versions that a lock file gives to the packages that numbers depend on."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     pairs = (line.split(";")[0].split(" ")[0].partition("==") for line in lines)

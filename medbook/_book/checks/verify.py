@@ -1,8 +1,9 @@
 """Check stored results: sound in themselves, the same on this machine, and free of leaks."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from rich.console import Console
 
@@ -71,7 +72,7 @@ def verify(
         notebooks: which of the committed ones are executed again, see `check_cells`.
         verbose: print every number, too; in any case `_build/verify` keeps them.
     """
-    report = Report()
+    report = Report([*without_source(project)])
     for chapter in chapters:
         stored = _stored_profiles(project, chapter)
         for each in sorted({"smoke", *stored}):  # every chapter has to store its smoke numbers
@@ -89,6 +90,25 @@ def verify(
     for chapter in chapters:
         _note_states(project, chapter, report)
     return report
+
+
+def without_source(project: Project) -> Iterator[str]:
+    """Chapters that `_toc.yml` lists and that are not there."""
+    sources = {path.stem for path in project.sources()}
+    for name in project.listed():
+        if name not in sources:
+            yield f"_toc.yml: book/notebooks/{name} has no source chapters/*/{name}.py"
+
+
+def other_versions(project: Project) -> Iterator[str]:
+    """Packages that numbers depend on, of another version than the stored numbers' lock names.
+
+    A build for some hardware, `2.13.0+cpu`, is of the version before the `+`.
+    """
+    for name, locked in keys.locked(project.root / "ci/lock.txt").items():
+        here = version(name).partition("+")[0]
+        if here != locked.partition("+")[0]:
+            yield f"ci/lock.txt: {name}=={locked} is locked, {here} is installed"
 
 
 def check_numbers(
