@@ -52,7 +52,7 @@ Console(width=200).print(status._data())
 """
 OTHERS = """
 from medbook import chapter, data
-from medbook.data.obtain import obtain
+from medbook.data.real_or_twin import obtain
 from medbook.trials.fingerprint import definitions
 print([obtain(e, min(e.files), "twin").sha256 for n, e in data.ENTRIES.items() if n != "toy"])
 print(definitions(chapter.load("structured_sparsity").trial))

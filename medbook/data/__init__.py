@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medbook.data.entries import Arrays, Entry, Facts
-from medbook.data.obtain import Source, obtain, permutation
+from medbook.data.real_or_twin import Source, obtain, permutation
 from medbook.data.record import Record, Split
 from medbook.data.registry import ENTRIES, check_overlap, info
 

@@ -11,7 +11,7 @@ from medbook._book.notebooks.surroundings import text_of
 from medbook._book.project import Chapter, Project, find_project
 from medbook.data import sources
 from medbook.data.entries import File
-from medbook.data.obtain import identity
+from medbook.data.real_or_twin import identity
 from medbook.errors import MedbookError
 
 DATA = "data"  # the folder of the data sets, beside the notebook
