@@ -8,6 +8,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from medbook._book.keys import code_cells
 from medbook._book.notebooks.card import costs
 from medbook._book.notebooks.surroundings import other_code
 from medbook._book.project import Chapter, Project, read_notebook
@@ -176,6 +177,24 @@ def _notebook(project: Project, chapter: Chapter, stored: Results) -> Iterator[s
     if not _of_stored(project, chapter, notebook):
         yield f"{name}: its card is not of the stored results: publish the chapter again"
     yield from (f"{name}: {problem}" for problem in other_code(chapter, notebook))
+    yield from (f"{name}: {problem}" for problem in other_effects(notebook, stored))
+
+
+def other_effects(notebook: NotebookNode, stored: Results) -> Iterator[str]:
+    """Claims of which no printed claims table shows the stored effect, interval and verdict."""
+    cells = [cell for cell in code_cells(notebook) if "claims_table(" in cell.source]
+    shown = [row for cell in cells for o in cell.outputs for row in _rows(o)]
+    for claim in stored["claims"] if cells else []:
+        low, high = (f"{_number(claim[end], end):+.3f}" for end in ("low", "high"))
+        parts = (f"{claim['id']}: ", f"{claim['effect']:+.3f} [{low}, {high}]", claim["verdict"])
+        other = "not reproduced" if claim["verdict"] == "reproduced" else "\0"  # holds the word
+        if not any(all(part in row for part in parts) and other not in row for row in shown):
+            yield f"claims/{claim['id']}: its row in the claims table is not of the stored results"
+
+
+def _rows(output: NotebookNode) -> list[str]:
+    """Rows of a table as HTML."""
+    return str(output.get("data", {}).get("text/html", "")).split("<tr")
 
 
 def _of_stored(project: Project, chapter: Chapter, notebook: NotebookNode) -> bool:
