@@ -194,7 +194,8 @@ def image_text_pretraining(book: ModuleType, profile: str) -> dict[str, Build]:
         if recipe.head is not None:
             network.extra = recipe.head(network)
         loss = partial(recipe.loss, network, recipe)
-        return Trained(network, images(n, 1, 64, 64), sentences(n, text.LENGTH), loss)
+        views = images(2 * n if recipe.paired else n, 1, 64, 64)
+        return Trained(network, views, sentences(n, text.LENGTH), loss)
 
     def clip(n: int) -> Trained:
         network = book.Clip(text.TextTower(VOCABULARY, book.WIDTH))
