@@ -16,7 +16,7 @@ from medbook.trials.closures import NO_CHAPTER_CODE
 MEASURED = {
     "diffusion.laptop": "91bd85b3953ee79f",
     "diffusion.smoke": "1bd23fd779d7fdfc",
-    "image_similarity.laptop": "4075ce8ac3da31b3",
+    "image_similarity.laptop": "7b3ed58375ddd047",
     "image_similarity.smoke": "f7f8ebc96d23a1c8",
     "image_text_pretraining.laptop": "ecd59ee172472911",
     "image_text_pretraining.smoke": "dfb423842547a5d5",
