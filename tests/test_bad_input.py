@@ -267,7 +267,7 @@ BOOK = [
 ]  # fmt: skip
 
 STATE = [
-    Case("results edited", edit(STORED, '"n_train": 200', '"n_train": 201'), "verify",
+    Case("results edited", edit(STORED, '"device_mib": 0', '"device_mib": 1'), "verify",
          f"failed: {STORED}: changed after it was measured (digest differs): {AGAIN}"),
     Case("results cut off", cut(STORED), "verify",
          f"failed: {STORED}: not valid JSON (...): {AGAIN}"),
