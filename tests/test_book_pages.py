@@ -6,7 +6,7 @@ from book_fixtures import HEAD
 
 from medbook._book import pages, readme
 from medbook._book.markdown import table
-from medbook._book.pages import scoreboard
+from medbook._book.pages import kept, scoreboard
 from medbook._book.project import Project
 from medbook._book.stored.state import State
 from medbook.errors import MedbookError
@@ -225,3 +225,20 @@ def test_the_books_own_systems_are_all_in_its_table():
 
 def test_cells_cannot_break_a_table():
     assert table(["a"], [["x\ny | z"]]).splitlines()[-1] == "| x y \\| z |"
+
+
+def test_a_part_is_drawn_again_only_when_what_it_shows_has_changed(book, monkeypatch, tmp_path):
+    package, drawn = tmp_path / "package", []
+    (package / "phantom").mkdir(parents=True)
+    (package / "phantom/ribs.py").write_text("N = 12\n")
+    monkeypatch.setattr(kept.paths, "PACKAGE", package)
+    monkeypatch.setattr(kept, "real_files", lambda name: [])
+    part = kept.kept("ribs", lambda project: drawn.append(1) or f"drawing {len(drawn)}")
+    assert [part(book), part(book)] == ["drawing 1", "drawing 1"]
+    (package / "phantom/ribs.py").write_text("N = 13\n")
+    assert part(book) == "drawing 2"
+    source = book.root / "chapters/trust/filters.py"
+    source.write_text(source.read_text().replace("title: Filters", "title: Other filters"))
+    assert part(book) == "drawing 3"
+    monkeypatch.setattr(kept, "real_files", lambda name: [source])
+    assert part(book) == "drawing 4"

@@ -56,6 +56,7 @@ def key_of(project: Project, chapter: Chapter, profile: str, seed: int) -> Key:
         those of chapters and those of medbook, with their hashes).
     """
     reached = _reached_by_glue(project, chapter)
+    ids = {path.stem for path in project.sources()}
     known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
     return {
         "profile": profile,
@@ -63,8 +64,8 @@ def key_of(project: Project, chapter: Chapter, profile: str, seed: int) -> Key:
         "versions": locked(project.root / "ci/lock.txt"),
         "claims": {id: claim.hash for id, claim in known.items()},
         "cells": [code_hash(cell.source) for _, cell in glue_cells(chapter.notebook())],
-        "glue": {name: hash for name, hash in reached.items() if _of_chapter(project, name)},
-        "around": {name: hash for name, hash in reached.items() if not _of_chapter(project, name)},
+        "glue": {name: hash for name, hash in reached.items() if _of_chapter(name, ids)},
+        "around": {name: hash for name, hash in reached.items() if not _of_chapter(name, ids)},
     }
 
 
@@ -184,12 +185,17 @@ def _sources(project: Project, package: Path, stamp: tuple[tuple[Path, int, int]
 
 def _reached_by_glue(project: Project, chapter: Chapter) -> dict[str, str]:
     """The definitions that the cells which are not tagged `define` reach by name."""
-    sources = sources_of(project)
-    module = sources.chapter(chapter.id)
-    cells = [cell.source for _, cell in glue_cells(chapter.notebook())]
+    cells = tuple(cell.source for _, cell in glue_cells(chapter.notebook()))
+    return dict(_reached(sources_of(project), chapter.id, cells))
+
+
+@lru_cache(maxsize=256)
+def _reached(sources: Sources, id: str, cells: tuple[str, ...]) -> Mapping[str, str]:
+    """The same of the source of these cells; every state of a chapter asks for it."""
+    module = sources.chapter(id)
     statements = [statement for source in cells for statement in _statements(source) or ()]
     start = list(_used(sources, module, references(statements), bindings(statements)))
-    return shorten(sources.closure(start), chapter.id)
+    return shorten(sources.closure(start), id)
 
 
 def _used(
@@ -212,8 +218,9 @@ def _used(
         yield from target if isinstance(target, list) else ()
 
 
-def _of_chapter(project: Project, name: str) -> bool:
-    return "." not in name or name.split(".")[0] in {path.stem for path in project.sources()}
+def _of_chapter(name: str, ids: set[str]) -> bool:
+    """A definition of this chapter or of another one, whose ids are given."""
+    return "." not in name or name.split(".")[0] in ids
 
 
 def _statements(source: str) -> list[Any] | None:

@@ -6,6 +6,7 @@ from functools import partial
 
 from medbook._book.markdown import without_fences
 from medbook._book.pages import datacards, phantom_strips, scoreboard, teaching
+from medbook._book.pages.kept import kept
 from medbook._book.project import Project
 from medbook.errors import MedbookError
 
@@ -50,9 +51,9 @@ MAKERS: dict[str, Callable[[Project], str]] = {
     "chapters": teaching.chapters,
     "courses": teaching.programme,
     "data-overview": datacards.overview,
-    "data-cards": datacards.cards,
+    "data-cards": kept("data-cards", datacards.cards),
     "benchmarks": benchmarks,
-    "phantoms": phantom_strips.strips,
+    "phantoms": kept("phantoms", phantom_strips.strips, real=phantom_strips.REAL),
     "phantoms-beside-real": realism,
 }
 
