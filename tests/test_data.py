@@ -23,7 +23,7 @@ REAL = os.environ.get("MEDBOOK_DATA", "")
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
     """No data folder, an empty cache, no network."""
-    for name in ("MEDBOOK_DATA", "MEDBOOK_PERMUTE_TEST"):
+    for name in ("MEDBOOK_DATA", "MEDBOOK_PERMUTE_TEST", "MEDBOOK_PILOT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MEDBOOK_OFFLINE", "1")
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
@@ -184,6 +184,30 @@ def test_permuted_test_labels_touch_nothing_else(folder, monkeypatch):
     assert torch.equal(by_variable, shuffled.test.labels)
     other = data.load("pneumoniamnist", permute_test_seed=4).test.labels
     assert not torch.equal(by_variable, other)
+
+
+@pytest.mark.parametrize("kind", ["full", "half"])
+def test_a_pilot_sees_no_test_image_and_no_test_label(folder, monkeypatch, kind):
+    monkeypatch.setenv("MEDBOOK_PILOT", kind)
+    before = data.load("pneumoniamnist")
+    junk = {
+        "test_images": np.full((40, 28, 28), 255, np.uint8),
+        "test_labels": np.ones((40, 1), np.uint8),
+    }
+    write_medmnist(folder, **junk)
+    register(monkeypatch, folder)
+    after = data.load("pneumoniamnist")
+    for name in ("train", "val", "test"):
+        assert torch.equal(getattr(before, name).images, getattr(after, name).images)
+        assert torch.equal(getattr(before, name).labels, getattr(after, name).labels)
+    assert len(after.val) == 5 and torch.equal(after.test.images, after.val.images)
+    monkeypatch.delenv("MEDBOOK_PILOT")
+    assert (data.load("pneumoniamnist").test.images == 255).all(), "the junk is in the file"
+
+
+def test_a_pilot_takes_the_twin_of_a_set_that_has_no_split_to_choose_with(monkeypatch):
+    monkeypatch.setenv("MEDBOOK_PILOT", "full")
+    assert data.load("chest_xray_lungs", 128, source="real").kind == "twin"
 
 
 def test_seed_zero_permutes_too(monkeypatch):
@@ -348,3 +372,14 @@ def test_labelled_phantoms_are_data_sets_and_take_part_in_the_leak_check(monkeyp
     assert torch.equal(other.test.images, made.test.images)
     assert not torch.equal(other.test.labels, made.test.labels)
     assert torch.equal(other.test.labels.sum(0), made.test.labels.sum(0))
+    monkeypatch.delenv("MEDBOOK_PERMUTE_TEST")
+    monkeypatch.setenv("MEDBOOK_PILOT", "full")
+    piloted = data.labelled_phantom("dots", *parts, classes="abc", unit="dot")
+    assert torch.equal(piloted.test.images, parts[1].images) and len(piloted.test) == 4
+    without = parts[0], split(0, 1), parts[2]
+    with pytest.raises(MedbookError, match="dots has no validation images, which a pilot takes"):
+        data.labelled_phantom("dots", *without, classes="abc", unit="dot")
+    untested = data.labelled_phantom(
+        "dots", parts[0], *[split(0, 1)] * 2, classes="abc", unit="dot"
+    )
+    assert not len(untested.test)

@@ -69,6 +69,29 @@ def test_seeds_are_the_documented_streams_and_never_change() -> None:
     assert start().seeds(0) == []
 
 
+def test_a_pilot_has_two_seeds_and_its_second_half_of_the_steps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    usual = start("laptop")
+    assert usual.steps(smoke=3, laptop=1501, gpu=9) == 1501
+    for kind, steps in (("full", 1501), ("half", 750)):
+        monkeypatch.setenv("MEDBOOK_PILOT", kind)
+        run = start("laptop")
+        assert run.seeds(8) == usual.seeds(8)[:2] and run.seeds(1) == usual.seeds(1)
+        assert run.steps(smoke=3, laptop=1501, gpu=9) == steps
+        assert run.draws(8) == usual.draws(8), "what is drawn once is drawn in a pilot, too"
+        assert run._content()["pilot"] == {"run": kind, "seeds": 8, "stepped": True}
+    assert start("smoke").steps(smoke=1, laptop=8, gpu=8) == 1, "a training has a step at least"
+    monkeypatch.delenv("MEDBOOK_PILOT")
+    assert "pilot" not in usual._content()
+
+
+def test_draws_are_other_numbers_than_seeds() -> None:
+    run = start()
+    assert len({*run.seeds(50), *run.draws(50), *start(seed=1).draws(50)}) == 150
+    assert run.draws(5)[:2] == run.draws(2)
+
+
 def test_map_gives_the_values_in_order() -> None:
     run = start()
     assert run.map(lambda seed: seed * 2, [3, 1]) == [6, 2]

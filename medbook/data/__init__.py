@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from medbook import pilot
 from medbook.data.entries import Arrays, Entry, Facts
 from medbook.data.real_or_twin import Source, obtain, permutation
 from medbook.data.record import Record, Split
 from medbook.data.registry import ENTRIES, check_overlap, info
+from medbook.errors import MedbookError
 
 __all__ = [
     "ENTRIES", "Entry", "Record", "Split", "check_overlap", "info", "labelled_phantom", "load",
@@ -61,6 +63,8 @@ def load(
     """
     known = info(name)
     size = min(known.files) if size is None else size
+    if pilot.kind() and not known.classes:
+        source = "twin"  # has no validation split, and a pilot must not see what is tested on
     found = obtain(known, size, source)
     facts = {field.name: getattr(found.entry, field.name) for field in fields(Facts)}
     splits = {split: _tensors(arrays) for split, arrays in found.content.items()}
@@ -84,9 +88,23 @@ def _tensors(arrays: Arrays) -> Split:
 
 
 def _checked(record: Record, seed: int | None) -> Record:
-    """The record as the leak check wants it, if one is under way."""
+    """The record as a pilot or the leak check wants it, if one is under way."""
+    if pilot.kind():
+        record = _without_test(record)
     seed = permutation(seed)
     return record if seed is None else record.with_permuted_test(seed)
+
+
+def _without_test(record: Record) -> Record:
+    """In place of the test images of a set with labels, those to choose with."""
+    if not len(record.splits.get("test", ())):
+        return record
+    if not len(record.val):
+        raise MedbookError(
+            f"{record.name} has no validation images, which a pilot takes in place of the test "
+            "images: set some of the training images aside"
+        )
+    return replace(record, splits=record.splits | {"test": record.val})
 
 
 def phantom(

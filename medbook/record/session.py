@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from medbook import data
+from medbook import data, pilot
 from medbook.errors import MedbookError
 from medbook.evaluate import stats
 from medbook.learn.training import TrainingLog
@@ -73,6 +73,8 @@ class Session:
     trials: dict[str, dict[str, Any]] = field(default_factory=dict)
     worker_mib: int = 0
     mapping: float = 0.0  # seconds in maps whose trials are noted with their own
+    planned: int = 0  # seeds, the most that were asked for
+    stepped: bool = False  # some arm has steps that a pilot can halve
 
     @property
     def device(self) -> torch.device:
@@ -83,10 +85,23 @@ class Session:
         """The size that belongs to this profile."""
         return profiles.choose(self.profile, smoke, laptop, gpu)
 
+    def steps(self, *, smoke: int, laptop: int, gpu: int) -> int:
+        """Optimiser steps of an arm at this profile; half of them in the second run of a pilot."""
+        self.stepped = True
+        return pilot.shortened(self.scale(smoke=smoke, laptop=laptop, gpu=gpu))
+
     def seeds(self, n: int) -> list[int]:
-        """The first `n` seeds of this run: `SeedSequence([seed, k])`, k = 0 .. n-1."""
-        sequences = (np.random.SeedSequence([self.seed, k]) for k in range(n))
-        return [int(s.generate_state(1)[0]) for s in sequences]
+        """The first `n` seeds of this run: `SeedSequence([seed, k])`, k = 0 .. n-1.
+
+        They are for repeats: a pilot gets two. What is drawn once, however many repeats there are,
+        takes `draws`.
+        """
+        self.planned = max(self.planned, n)
+        return _states([self.seed, k] for k in range(min(n, pilot.SEEDS) if pilot.kind() else n))
+
+    def draws(self, n: int) -> list[int]:
+        """`n` other seeds: `SeedSequence([seed, k, 1])`, for phantoms and noise of all repeats."""
+        return _states([self.seed, k, 1] for k in range(n))
 
     def load(self, name: str, size: int | None = None, **options: Any) -> data.Record:
         """`medbook.data.load`, noted in the results; smoke takes the twin, equal everywhere."""
@@ -318,7 +333,17 @@ class Session:
             ],
             "trials": self.trials, "arms": self.arms, "metrics": self.metrics,
             "claims": list(self.claims.values()),
-        }  # fmt: skip
+        } | self._pilot()  # fmt: skip
+
+    def _pilot(self) -> dict[str, Any]:
+        """What results of a pilot say of it."""
+        if not pilot.kind():
+            return {}
+        return {"pilot": {"run": pilot.kind(), "seeds": self.planned, "stepped": self.stepped}}
+
+
+def _states(entropies: Iterable[list[int]]) -> list[int]:
+    return [int(np.random.SeedSequence(e).generate_state(1)[0]) for e in entropies]
 
 
 def environment(device: torch.device) -> dict[str, str]:

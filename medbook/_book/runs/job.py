@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medbook import paths
+from medbook import paths, pilot
 from medbook._book import keys
 from medbook._book.project import Chapter, Project
 from medbook._book.runs import outcomes
@@ -29,7 +29,7 @@ LOG_LINES = 200  # a crash tells what every thread was doing
 LOADED = re.compile(r"""\bload\(\s*["'](\w+)["']""")  # of a chapter, or of a data set
 CHILD = Path(__file__).with_name("child.py")
 NOT_INHERITED = {
-    "MEDBOOK_PERMUTE_TEST",
+    "MEDBOOK_PERMUTE_TEST", pilot.VARIABLE,
     # Dask sets these for its workers: one thread for everything, and memory given back to the
     # system so eagerly that a small training loop took 40 % more CPU time.
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_",
