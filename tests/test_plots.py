@@ -219,3 +219,24 @@ def test_intervals_needs_a_name_for_each_line() -> None:
     ax = plt.figure().subplots()
     with pytest.raises(MedbookError, match="1 names for 2"):
         plots.intervals(ax, ["a"], [[0.1], [0.2]])
+
+
+def test_dots_that_would_hide_each_other_are_moved_apart() -> None:
+    ax = plt.figure().subplots()
+    plots.intervals(ax, ["a", "b"], [[0.5, 0.5, 0.501], [0.1, 0.5, 0.9]])
+    close, far = (line.get_ydata() for line in ax.lines if line.get_marker() == "o")
+    assert len(set(close)) == 3 and len(set(far)) == 1
+
+
+@pytest.mark.parametrize("limits", [(0.4, 0.6), (0.0, 0.6), (0.4, 1.0)])
+def test_no_limit_cuts_an_interval(limits: tuple[float, float]) -> None:
+    ax = plt.figure().subplots()
+    plots.intervals(ax, ["a"], [[0.3, 0.5, 0.7]])
+    ax.plot([-5, 5], [0, 0])  # other lines may leave the picture
+    ax.set_xlim(limits)
+    plots.data_uri(ax.figure, dpi=40)
+    low, high = ax.get_xlim()
+    interval = sps.t.interval(0.95, 2, 0.5, sps.sem([0.3, 0.5, 0.7]))
+    assert -1 < low <= interval[0] and interval[1] <= high < 2
+    assert low == limits[0] or limits[0] > interval[0]
+    assert high == limits[1] or limits[1] < interval[1]

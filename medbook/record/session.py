@@ -19,7 +19,9 @@ from medbook.errors import MedbookError
 from medbook.evaluate import stats
 from medbook.learn.training import TrainingLog
 from medbook.record import profiles, results
-from medbook.record.claims import Claim, chapter_claims, claims_file
+from medbook.record.claims import Claim, chapter_claims, claims_file, load_systems
+from medbook.show import effects, findings
+from medbook.show.measured import Measured, measured
 from medbook.show.tables import Table, Verdict
 from medbook.trials import Mapped, Place, compute, forget_why
 from medbook.trials.fingerprint import listen
@@ -294,6 +296,23 @@ class Session:
         known = chapter_claims(self.chapter)
         rows = [_claim_row(known[id], self.claims[id]) for id in known if id in self.claims]
         return Table(head, rows, "Effects are positive where they speak for the claim.")
+
+    def effects(self) -> None:
+        """Display the figure of all effects, with intervals, margins and verdicts."""
+        effects.show(self._measured(), self._titles())
+
+    def findings(self) -> None:
+        """Display what was found: a sentence for each claim, its words chosen by the verdict."""
+        findings.show(self._measured(), self._titles())
+
+    def _measured(self) -> list[Measured]:
+        run = {"claims": list(self.claims.values()), "metrics": self.metrics}
+        return measured(chapter_claims(self.chapter), run)
+
+    def _titles(self) -> dict[str, str]:
+        """Title of each system of the chapter, without what stands after a colon."""
+        systems = [s for s in load_systems() if s.chapter == self.chapter]
+        return {system.slug: system.title.partition(": ")[0] for system in systems}
 
     def finish(self) -> Path:
         """Write the results file and return where it is.

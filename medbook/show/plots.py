@@ -12,7 +12,7 @@ from cycler import cycler
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from medbook.errors import MedbookError
@@ -23,6 +23,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 CYCLE = cycler(color=COLOURS, linestyle=("-", "--", "-.", ":", "-", "--", "-."))
 STYLE = {"axes.prop_cycle": CYCLE, "axes.spines.top": False, "axes.spines.right": False}
 STYLE |= {"figure.figsize": (7, 4), "font.size": 11, "legend.frameon": False, "image.cmap": "gray"}
+DOT = 0.012  # width of a dot as part of the width of an axis
+WHOLE = "whole"  # marks a line that the limits of its axis must not cut
 # A light card in both themes. GitHub strips all styles: image and caption read well without them.
 INK = "color:#1a1a1a"
 SHEET = f"background:#fff;{INK};color-scheme:light;padding:.5rem;margin:0"
@@ -98,18 +100,45 @@ def image_grid(
 def intervals(ax: Axes, names: Sequence[str], values: Sequence[ArrayLike]) -> None:
     """A line a name, the first on top: a dot a seed, the mean, its 95 % t interval if bounded.
 
+    Dots that would hide each other are moved apart. No axis cuts an interval: `show` widens one
+    whose limits were set too close.
+
     >>> intervals(plt.figure().subplots(), ["clean"], [[0.80, 0.82, 0.84]])
     """
     if len(names) != len(values):
         raise MedbookError(f"{len(names)} names for {len(values)} groups of values: give one each")
-    for y, seeds in enumerate(np.atleast_1d(np.asarray(v, dtype=float)) for v in values):
+    groups = [np.atleast_1d(np.asarray(v, dtype=float)) for v in values]
+    near = DOT * float(np.ptp(np.concatenate(groups))) if groups else 0.0
+    for y, seeds in enumerate(groups):
         mean, low, high, _ = t_interval(seeds)
         mute = "_" if y else ""  # a leading underscore keeps a repeated entry out of the legend
-        ax.plot(seeds, np.full(len(seeds), y + 0.2), "o", c="0.6", ms=4, label=mute + "one seed")
-        ax.plot([low, high], [y, y], "-", c=COLOURS[0], lw=2, label=mute + "95 % t interval")
+        heights = y + 0.22 + 0.1 * jittered(seeds, near)
+        ax.plot(seeds, heights, "o", c="0.6", ms=4, label=mute + "one seed")
+        (bar,) = ax.plot([low, high], [y, y], "-", c=COLOURS[0], lw=2)
+        bar.set(label=mute + "95 % t interval", gid=WHOLE)
         ax.plot(mean, y, "D", c=COLOURS[0], label=mute + "mean")
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
+
+
+def jittered(values: ArrayLike, near: float) -> NDArray[np.float64]:
+    """Shifts in [-1, 1] that make values visible which would lie on each other; 0 for the others.
+
+    Args:
+        values: (n,) where the dots lie.
+        near: two dots that lie no farther apart than this would hide each other.
+
+    >>> jittered([0.5, 0.2, 0.5], near=0.01)
+    array([-1.,  0.,  1.])
+    """
+    x = np.asarray(values, dtype=float)
+    order = np.argsort(x, kind="stable")
+    first = np.flatnonzero(np.diff(x[order], prepend=-np.inf) > near)
+    shifts = np.zeros(len(x))
+    for group in np.split(order, first[1:]) if len(x) else []:
+        if len(group) > 1:
+            shifts[group] = np.linspace(-1, 1, len(group))
+    return shifts
 
 
 def check_text(caption: str, alt: str) -> None:
@@ -131,6 +160,8 @@ def data_uri(figure: Figure, dpi: int) -> str:
     """The figure's whole canvas as PNG in a data URI; closes the figure."""
     if figure.get_layout_engine() is None:
         figure.set_layout_engine("constrained")  # labels stay inside, the size stays the same
+    for ax in figure.axes:
+        _widen(ax)
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi, facecolor="white")
     plt.close(figure)
@@ -138,3 +169,17 @@ def data_uri(figure: Figure, dpi: int) -> str:
     palette = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
     palette.save(small, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
+
+
+def _widen(ax: Axes) -> None:
+    """Move the limits of an axis outwards until they hold every line that must be seen whole."""
+    ends = [np.asarray(line.get_xdata(), float) for line in ax.lines if line.get_gid() == WHOLE]
+    finite = [x[np.isfinite(x)] for x in ends]
+    shown = np.concatenate(finite) if finite else np.array([])
+    if shown.size:
+        low, high = ax.get_xlim()
+        room = 0.02 * float(np.ptp(shown))
+        ax.set_xlim(
+            low if low <= shown.min() else shown.min() - room,
+            high if high >= shown.max() else shown.max() + room,
+        )

@@ -10,14 +10,10 @@ from medbook._book.remote import Remote
 from medbook._book.stored.findings import Finding, findings_of, systems_of
 from medbook.evaluate.stats import VERDICTS
 from medbook.record.results import Results
+from medbook.show.measured import MARKS
 
 CLAIMS = "What the paper claims, what we measure"
 CLAIMS_ON_SITE = "#what-the-paper-claims-what-we-measure"
-MARKS = {
-    "reproduced": "✓", "not reproduced": "✗", "opposite": "⇄", "inconclusive": "?",
-    "not tested": "–",
-}  # fmt: skip
-
 # Plain HTML, which every reader of notebooks knows; Markdown goes on after an empty line.
 BOX = '<div class="chapter-card">'
 UNFOLD = "<details><summary>Which claims?</summary>"
