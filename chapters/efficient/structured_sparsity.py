@@ -88,12 +88,8 @@ plots.show(
 
 # %% tags=["nbval-check-output"]
 print(
-    tuple(atlas.train.images.shape[1:]),
-    atlas.train.images.dtype,
-    len(atlas.classes),
-    "kinds,",
-    K,
-    "classes",
+    tuple(atlas.train.images.shape[1:]), atlas.train.images.dtype, len(atlas.classes),
+    "kinds,", K, "classes",
 )
 
 # %% [markdown]
@@ -103,7 +99,6 @@ print(
 # Among the $M$ weights of a group keep the $N$ of largest magnitude. A convolution has weights (outputs, inputs, height, width), and the groups run along the
 # *inputs* at one output and one position of the kernel, because that is the order in which hardware reads them. Groups along the flattened kernel would look
 # just as sparse, and be useless. If two weights are equal, the first one stays, so that the mask is the same on every machine.
-
 
 # %% tags=["define"]
 def nm_mask(w: Tensor, n: int, m: int) -> Tensor:
@@ -123,13 +118,11 @@ def nm_mask(w: Tensor, n: int, m: int) -> Tensor:
     mask = torch.zeros_like(groups).scatter_(1, kept, 1.0)
     return mask.reshape(rows.shape).movedim(-1, 1)
 
-
 def fullest_group(w: Tensor, m: int) -> int:
     """Largest number of nonzero weights in a group of m neighbouring inputs."""
     fits = w.ndim >= 2 and m > 0 and w.shape[1] % m == 0 and w.numel()
     need(fits, f"no groups of {m} inputs in weights {told(w)}, (outputs, inputs, ...)")
     return int((w.movedim(1, -1).reshape(-1, m) != 0).sum(1).max())
-
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -188,16 +181,13 @@ from torch import nn
 Schedule = Callable[[float], float]
 Tightening = Callable[[float, int, int], tuple[int, int]]  # also from the last pattern
 
-
 def at_once(u: float) -> float:
     """Pruned weights count nothing from the start."""
     return 0.0
 
-
 def unchanged(u: float, n: int, m: int) -> tuple[int, int]:
     """N:M from the start."""
     return n, m
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -219,7 +209,6 @@ class Recipe:
     freeze: float = math.inf
     dense: bool = False
 
-
 class Pruned(torch.autograd.Function):
     """Forward W * (E + beta (1 - E)); backward the bracket of eq. 1."""
 
@@ -238,7 +227,6 @@ class Pruned(torch.autograd.Function):
         g = g * gate if r.chain else g
         return g + r.decay * where * w, None, None, None
 
-
 # %% [markdown]
 # PyTorch's *parametrizations* put such a function between the stored weight of any layer and its use, so that the networks stay those of MONAI. The mask is
 # computed anew from the current weights in each step, and in evaluation mode the layer always uses the *final* pattern and no other weight: a network in the
@@ -246,7 +234,6 @@ class Pruned(torch.autograd.Function):
 
 # %% tags=["define"]
 from torch.nn.utils import parametrize
-
 
 class NMSparse(nn.Module):
     """Puts an N:M mask on the weight w of a layer for a training of `steps` steps."""
@@ -267,14 +254,12 @@ class NMSparse(nn.Module):
             self.mask = nm_mask(w.detach(), *r.pattern(u, r.n, r.m))
         return Pruned.apply(w, self.mask, r.beta(u), r)
 
-
 def sparse_layers(network: nn.Module) -> list[nn.Module]:
     """Feed-forward, queries, keys and values, or all convolutions but the first."""
     named = [(k, x) for k, x in network.named_modules() if isinstance(x, nn.Linear)]
     matrices = [x for k, x in named if ".mlp." in k or k.endswith(".qkv")]
     convolutions = [x for x in network.modules() if isinstance(x, nn.Conv2d)]
     return matrices or convolutions[1:]  # the first has one input channel
-
 
 def sparsify(network: nn.Module, recipe: Recipe, steps: int) -> nn.Module:
     """The same network, its layers pruned by the recipe in a training of `steps`."""
@@ -284,17 +269,17 @@ def sparsify(network: nn.Module, recipe: Recipe, steps: int) -> nn.Module:
         parametrize.register_parametrization(layer, "weight", pruning, unsafe=True)
     return network
 
-
 # %% [markdown]
 # After training the mask is applied once, and what is left is an ordinary network whose weights are mostly zero. The dense network, for which the same code
 # trains with $\beta=1$, keeps what the mask would remove.
-
 
 # %% tags=["define"]
 def finished(network: nn.Module, plain: nn.Module, *, pruned: bool = True) -> nn.Module:
     """`plain`, of the same layout, with the masked weights or with the stored ones."""
     network.eval()
-    state = {k: v for k, v in network.state_dict().items() if ".parametrizations." not in k}
+    state = {
+        k: v for k, v in network.state_dict().items() if ".parametrizations." not in k
+    }
     for name, layer in network.named_modules():
         if parametrize.is_parametrized(layer):
             kept = layer.weight if pruned else layer.parametrizations.weight.original
@@ -302,13 +287,11 @@ def finished(network: nn.Module, plain: nn.Module, *, pruned: bool = True) -> nn
     plain.load_state_dict(state)
     return plain.eval()
 
-
 # %% [markdown]
 # ### A mask that does not come to rest
 # The paper counts how many entries differ between the masks of two moments, the *sparse architecture divergence*
 # $\mathrm{SAD}_{i:j}=\lVert\mathcal E_i-\mathcal E_j\rVert_1$. We divide by the number of weights. For a 1:16 pattern it is at most $2/16$: then every group
 # has chosen another weight. For the dense network it is computed from the mask that its weights would give.
-
 
 # %% tags=["define"]
 def sad(before: list[Tensor], after: list[Tensor]) -> float:
@@ -322,19 +305,18 @@ def sad(before: list[Tensor], after: list[Tensor]) -> float:
         before and shapes[0] == shapes[1],
         f"masks differ in shape, or are none: {shapes}",
     )
-    changed = sum(float((a - b).abs().sum()) for a, b in zip(before, after, strict=True))
+    changed = sum(
+        float((a - b).abs().sum()) for a, b in zip(before, after, strict=True)
+    )
     return changed / sum(mask.numel() for mask in before)
-
 
 def stored(network: nn.Module) -> list[nn.Parameter]:
     """The weights W behind the masks, one tensor a layer."""
     return [layer.parametrizations.weight.original for layer in sparse_layers(network)]
 
-
 def masks(network: nn.Module, n: int, m: int) -> list[Tensor]:
     """The masks that the stored weights would give now."""
     return [nm_mask(w.detach(), n, m) for w in stored(network)]
-
 
 # %% [markdown]
 # ## Progressive gradient flow: prune little by little
@@ -351,22 +333,18 @@ def masks(network: nn.Module, n: int, m: int) -> list[Tensor]:
 # The text of the paper speaks of gradients that fade. In the released code (according to our notes on it) the gradient goes straight through, and what fades is
 # the forward part of a pruned weight. We test the code's version and, as an ablation, the true gradient, in which $\beta_t$ also multiplies the gradient.
 
-
 # %% tags=["define"]
 def until(end: float) -> Schedule:
     """Dense up to a share of the training, then pruned at once."""
     return lambda u: float(u < end)
 
-
 def linear(end: float) -> Schedule:
     """From 1 to 0 at a share of the training: eq. 2, beta_L = 1 / (end * steps)."""
     return lambda u: max(0.0, 1 - u / end)
 
-
 def exponential(rate: float) -> Schedule:
     """From 1 to exp(-rate) at the end (eq. 2, right): beta_E = rate / steps."""
     return lambda u: math.exp(-rate * u)
-
 
 def stepwise(u: float, n: int, m: int) -> tuple[int, int]:
     """(M-1):M, M/2:M, M/4:M, ..., N:M in equal intervals.
@@ -382,7 +360,6 @@ def stepwise(u: float, n: int, m: int) -> tuple[int, int]:
         return n, m
     return (m - 1, m) if k == 0 else (n << (intervals - 1 - k), m)
 
-
 def geometric(u: float, n: int, m: int) -> tuple[int, int]:
     """8N:8M, 4N:4M, 2N:2M, N:M in four equal intervals.
 
@@ -391,7 +368,6 @@ def geometric(u: float, n: int, m: int) -> tuple[int, int]:
     """
     factor = 8 >> min(int(4 * u), 3)
     return n * factor, m * factor
-
 
 # %% [markdown]
 # What pruned weights count, and how many weights stay, over the training:
@@ -416,11 +392,8 @@ for name, pattern in {"SdGf-Stepwise": stepwise, "SdGf-Geometric": geometric}.it
     )
 axes[0].set(xlabel="share of the training", ylabel="beta: what pruned weights count")
 axes[1].set(
-    xlabel="share of the training",
-    ylabel="weights kept",
-    yscale="log",
-    yticks=[1, 1 / 4, 1 / 16],
-    yticklabels=["1", "1/4", "1/16"],
+    xlabel="share of the training", ylabel="weights kept", yscale="log",
+    yticks=[1, 1 / 4, 1 / 16], yticklabels=["1", "1/4", "1/16"],
 )
 for ax in axes:
     ax.legend(fontsize=9)
@@ -450,16 +423,10 @@ DECAY = {"ResNet": 5e-2, "ViT": 2e-4}  # lambda of SR-STE, chosen on validation 
 HEADLINE = {  # with all seeds; the other arms are controls
     "ResNet": ("dense", "fixed mask", "ASP", "STE", "SR-STE"),
     "ViT": (
-        "dense",
-        "STE",
-        "SR-STE",
-        "MdGf-Linear",
-        "MdGf-Exponential",
-        "SdGf-Stepwise",
+        "dense", "STE", "SR-STE", "MdGf-Linear", "MdGf-Exponential", "SdGf-Stepwise",
         "SdGf-Geometric",
     ),
 }
-
 
 def recipes(kind: str) -> dict[str, Recipe]:
     """The arms of a network, "ResNet" or "ViT"."""
@@ -485,11 +452,9 @@ def recipes(kind: str) -> dict[str, Recipe]:
         "MdGf-Exponential, true gradient": Recipe(beta=exponential(5.0), chain=True),
     }
 
-
 # %% tags=["define"]
 import numpy as np
 from monai.networks.nets import ResNet, ViT
-
 
 class Transformer(nn.Module):
     """MONAI's vision transformer, returning the class scores alone."""
@@ -513,24 +478,14 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.vit(x)[0]
 
-
 Build = Callable[[Tensor, int], nn.Module]  # from images and classes
-
 
 def resnet(x: Tensor, classes: int, width: int) -> nn.Module:
     widths = [width, 2 * width, 4 * width, 4 * width]
     return ResNet(
-        "basic",
-        [1, 1, 1, 1],
-        widths,
-        spatial_dims=2,
-        n_input_channels=x.shape[1],
-        num_classes=classes,
-        conv1_t_size=5,
-        conv1_t_stride=2,
-        no_max_pool=True,
+        "basic", [1, 1, 1, 1], widths, spatial_dims=2, n_input_channels=x.shape[1],
+        num_classes=classes, conv1_t_size=5, conv1_t_stride=2, no_max_pool=True,
     )
-
 
 def make_network(build: Build, x: Tensor, classes: int, seed: int) -> nn.Module:
     """A new network for images of the shape and on the device of x."""
@@ -538,7 +493,6 @@ def make_network(build: Build, x: Tensor, classes: int, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         network = build(x, classes)
     return network.to(x.device)
-
 
 # %% [markdown]
 # **Budget.** All arms of a network share images, order, initial weights, number of steps, optimiser and learning rate. The ResNet is trained with SGD (Nesterov
@@ -564,7 +518,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from medbook.data import Split
 from medbook.learn.training import TrainingLog, fit, predict
 
-
 @dataclass(frozen=True)
 class Job:
     """One training; `ticks`: how often the masks are looked at."""
@@ -578,11 +531,12 @@ class Job:
     val: Split
     test: Split
 
-
 class Watch:
     """Looks at masks and Adam's second moments a number of times in a training."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, steps: int, ticks: int) -> None:
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, steps: int, ticks: int
+    ) -> None:
         self.network, self.pattern = network, (recipe.n, recipe.m)
         self.every, self.step = max(1, steps // ticks), 0
         self.seen = [masks(network, *self.pattern)]
@@ -602,7 +556,6 @@ class Watch:
         mean = math.nan if v[0] is None else torch.cat([x.flatten() for x in v]).mean()
         self.second.append(float(mean))
 
-
 @contextmanager
 def watching(look: Callable):
     """Within the block `look` is called after each step of an optimiser."""
@@ -611,7 +564,6 @@ def watching(look: Callable):
         yield
     finally:
         handle.remove()
-
 
 # %% tags=["define"]
 @dataclass(frozen=True)
@@ -630,19 +582,16 @@ class Outcome:
     agreement: float  # cosine of the class scores with and without pruning
     layer: np.ndarray  # stored weights of the last pruned layer
 
-
 def scores(network: nn.Module, split: Split) -> np.ndarray:
     """Share of the orientations of each image that are named right: (N,)."""
     x, y = turned(split.images, split.labels)
     right = predict(network, x).argmax(1) == y.cpu()
     return right.reshape(ORIENTATIONS, -1).float().mean(0).numpy()
 
-
 def new(job: Job) -> nn.Module:
     """The network of a job, without masks and untrained."""
     classes = ORIENTATIONS * (int(job.train.labels.max()) + 1)
     return make_network(job.build, job.train.images, classes, job.seed)
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -651,7 +600,6 @@ class Trained:
     network: nn.Module
     log: TrainingLog
     watch: Watch
-
 
 def trained(job: Job) -> Trained:
     """Train the network of a job behind its masks."""
@@ -663,13 +611,11 @@ def trained(job: Job) -> Trained:
         log = fit(network, x, y, seed=job.seed, **job.training)
     return Trained(network, log, watch)
 
-
 def answers(job: Job) -> np.ndarray:
     """What a trained network says about the validation images: (N, classes)."""
     network = trained(job).network
     used = finished(network, new(job), pruned=not job.recipe.dense)
     return predict(used, job.val.images).numpy()
-
 
 def trial(job: Job) -> Outcome:
     """Train one network by one recipe and measure it."""
@@ -691,12 +637,12 @@ def trial(job: Job) -> Outcome:
         watch.between,
         watch.second,
         fullest=max(fullest_group(x, m) for x in weights),
-        kept=sum(int((x != 0).sum()) for x in weights) / sum(x.numel() for x in weights),
+        kept=sum(int((x != 0).sum()) for x in weights)
+        / sum(x.numel() for x in weights),
         faded=float(w[~keep].mean() / w[keep].mean()),
         agreement=float(F.cosine_similarity(*both).mean()),
         layer=stored(network)[-1].detach().flatten(1).cpu().numpy(),
     )
-
 
 # %% [markdown]
 # Before the long runs, what must hold by construction. With the pattern 16:16 nothing is pruned, so all recipes, decay and schedules included, must give the
@@ -710,8 +656,7 @@ TICKS = run.scale(smoke=2, laptop=20, gpu=20)
 BUILD = {
     "ResNet": partial(resnet, width=run.scale(smoke=16, laptop=16, gpu=64)),
     "ViT": partial(
-        Transformer,
-        blocks=run.scale(smoke=1, laptop=2, gpu=2),
+        Transformer, blocks=run.scale(smoke=1, laptop=2, gpu=2),
         hidden=run.scale(smoke=128, laptop=256, gpu=512),
     ),
 }
@@ -744,15 +689,18 @@ SMALL = {
 few_train = atlas.train.balanced(48, SEEDS[0])
 few_val = atlas.val.subset(torch.arange(16))
 
-
 def briefly(kind: str, recipe: Recipe) -> Job:
     """Four steps of a small network on a few images."""
     options = TRAINING[kind] | {"steps": 4, "batch_size": 8}
     return Job(SMALL[kind], recipe, options, 2, SEEDS[0], few_train, few_val, few_val)
 
-
 # %% tags=["nbval-check-output"]
-arms = [(kind, arm) for kind in HEADLINE for arm in recipes(kind) if arm != "decay / 5 on all"]
+arms = [
+    (kind, arm)
+    for kind in HEADLINE
+    for arm in recipes(kind)
+    if arm != "decay / 5 on all"
+]
 whole = [briefly(kind, replace(recipes(kind)[arm], n=16, m=16)) for kind, arm in arms]
 said = dict(zip(arms, run.map(answers, whole), strict=True))
 for kind, id in {"ResNet": "sr-ste-10", "ViT": "pgf-nm-11"}.items():
@@ -794,32 +742,28 @@ plan += [
 # settings tried on validation images, at most
 TRIALS = {"dense": 5, "STE": 5, "SR-STE": 3, "MdGf-Exponential": 3, "MdGf-Linear": 3}
 
-
 def job_of(kind: str, arm: str, pattern: str, s: int) -> Job:
     n, m = PATTERNS[pattern]
     recipe = replace(recipes(kind)[arm], n=n, m=m)
-    return Job(BUILD[kind], recipe, TRAINING[kind], TICKS, s, samples[s], atlas.val, atlas.test)
-
+    return Job(
+        BUILD[kind], recipe, TRAINING[kind], TICKS, s, samples[s], atlas.val, atlas.test
+    )
 
 jobs = {
     (kind, arm, pattern, s): job_of(kind, arm, pattern, s)
-    for kind, arm, pattern, seeds in plan
-    for s in seeds
+    for kind, arm, pattern, seeds in plan for s in seeds
 }
 found = run.map(trial, list(jobs.values()))
 outcomes: dict[tuple[str, str, str], list[Outcome]] = {}
 for (kind, arm, pattern, _), outcome in zip(jobs, found, strict=True):
     outcomes.setdefault((kind, arm, pattern), []).append(outcome)
 
-
 def moved(o: Outcome) -> float:
     return o.from_start[-1]
 
-
 def late(o: Outcome) -> float:
     # last quarter of the training
-    return float(np.mean(o.second[-max(1, len(o.second) // 4) :]))
-
+    return float(np.mean(o.second[-max(1, len(o.second) // 4):]))
 
 for (kind, arm, pattern), found in outcomes.items():
     name = f"{kind}, {arm}, {pattern}"
@@ -827,17 +771,17 @@ for (kind, arm, pattern), found in outcomes.items():
     run.record(f"test/{name}", [o.test.mean() for o in found], on="test")
     run.record(f"validation/{name}", [o.validation for o in found], on="validation")
     run.record(
-        f"training loss/{name}",
-        [np.mean(o.log.losses[-50:]) for o in found],
-        unit="nats",
-        on="train",
+        f"training loss/{name}", [np.mean(o.log.losses[-50:]) for o in found],
+        unit="nats", on="train",
     )
     run.record(f"kept/{name}", [o.kept for o in found], on="train")
     run.record(f"SAD/{name}", [moved(o) for o in found], on="train", rtol=0.1)
     run.record(f"agreement/{name}", [o.agreement for o in found], on="train", rtol=0.1)
     run.record(f"faded/{name}", [o.faded for o in found], on="train", rtol=0.1)
     if kind == "ViT":
-        run.record(f"second moment/{name}", [late(o) for o in found], on="train", rtol=0.1)
+        run.record(
+            f"second moment/{name}", [late(o) for o in found], on="train", rtol=0.1
+        )
 run.arms_table()
 
 # %% [markdown]
@@ -849,11 +793,9 @@ run.arms_table()
 units = np.arange(len(atlas.test))  # patients are not published: an image is the unit
 few = len(FEWER)
 
-
 def tested(kind: str, arm: str, pattern: str = "1:16") -> np.ndarray:
     """(seeds, test images) of an arm."""
     return np.stack([o.test for o in outcomes[kind, arm, pattern]])
-
 
 def value(
     kind: str, arm: str, what: Callable[[Outcome], float], pattern: str = "1:16"
@@ -861,14 +803,11 @@ def value(
     """(seeds,) of an arm."""
     return np.array([what(o) for o in outcomes[kind, arm, pattern]])
 
-
 cnn = {arm: tested("ResNet", arm) for arm in HEADLINE["ResNet"]}
 run.claim("sr-ste-1", ours=cnn["SR-STE"], baseline=cnn["STE"], units=units)
 run.claim("sr-ste-2", ours=cnn["dense"], baseline=cnn["SR-STE"], units=units)
 run.claim(
-    "sr-ste-3",
-    ours=tested("ResNet", "SR-STE", "2:4"),
-    baseline=cnn["dense"],
+    "sr-ste-3", ours=tested("ResNet", "SR-STE", "2:4"), baseline=cnn["dense"],
     units=units,
 )
 run.claim("sr-ste-4", ours=cnn["SR-STE"], baseline=cnn["ASP"], units=units)
@@ -921,16 +860,12 @@ for id, arm in {
 }.items():
     run.claim(id, ours=vit[arm], baseline=vit["SR-STE"], units=units)
 run.claim(
-    "pgf-nm-2",
-    ours=tested("ViT", fade, "1:32"),
-    baseline=tested("ViT", "SR-STE", "1:32"),
-    units=units,
+    "pgf-nm-2", ours=tested("ViT", fade, "1:32"),
+    baseline=tested("ViT", "SR-STE", "1:32"), units=units,
 )
 run.claim(
-    "pgf-nm-3",
-    ours=tested("ViT", fade, "2:4"),
-    baseline=tested("ViT", "SR-STE", "2:4"),
-    units=units,
+    "pgf-nm-3", ours=tested("ViT", fade, "2:4"),
+    baseline=tested("ViT", "SR-STE", "2:4"), units=units,
 )
 gap = np.stack(
     [(tested("ViT", fade, p) - tested("ViT", "SR-STE", p)).mean(1) for p in PATTERNS],
@@ -955,9 +890,15 @@ for ax, kind in zip(axes, ("ResNet", "ViT"), strict=True):
     arms = [arm for k, arm, pattern in outcomes if k == kind and pattern == "1:16"]
     plots.intervals(ax, arms, [tested(kind, arm).mean(1) for arm in arms])
     ax.set(xlabel="right answers on test images", title=kind)
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9)
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9
+)
 mean = {
-    kind: {arm: tested(kind, arm).mean() for k, arm, p in outcomes if (k, p) == (kind, "1:16")}
+    kind: {
+        arm: tested(kind, arm).mean()
+        for k, arm, p in outcomes
+        if (k, p) == (kind, "1:16")
+    }
     for kind in ("ResNet", "ViT")
 }
 plots.show(
@@ -997,11 +938,8 @@ for ax, (kind, arms) in zip(axes, drawn.items(), strict=True):
         )
     ax.axhline(mean[kind]["dense"], color="0.5", lw=1, ls="--", label="dense")
     ax.set(
-        title=kind,
-        xlabel="pattern",
-        ylabel="right answers on test images",
-        xticks=range(len(shown)),
-        xticklabels=shown,
+        title=kind, xlabel="pattern", ylabel="right answers on test images",
+        xticks=range(len(shown)), xticklabels=shown,
     )
     ax.legend(fontsize=9, loc="lower left")
 plots.show(
@@ -1013,7 +951,9 @@ plots.show(
     + "; ".join(
         f"{kind} {arm}: "
         + ", ".join(
-            f"{p} {tested(kind, arm, p).mean():.3f}" for p in PATTERNS if (kind, arm, p) in outcomes
+            f"{p} {tested(kind, arm, p).mean():.3f}"
+            for p in PATTERNS
+            if (kind, arm, p) in outcomes
         )
         for kind, arms in drawn.items()
         for arm in arms
@@ -1026,23 +966,25 @@ plots.show(
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
-steps = np.arange(1, len(outcomes["ResNet", "STE", "1:16"][0].between) + 1) * max(1, STEPS // TICKS)
+steps = np.arange(1, len(outcomes["ResNet", "STE", "1:16"][0].between) + 1) * max(
+    1, STEPS // TICKS
+)
 sweep = (
-    "STE",
-    "SR-STE, decay / 25",
-    "SR-STE, decay / 5",
-    "SR-STE",
-    "negative decay",
+    "STE", "SR-STE, decay / 25", "SR-STE, decay / 5", "SR-STE", "negative decay",
     "decay / 5 on all",
 )
 for arm in ("dense", *(arm for arm in sweep if arm != "SR-STE, decay / 25")):
     for ax, what in zip(axes, ("from_start", "between"), strict=False):
         ax.plot(
             steps,
-            np.mean([getattr(o, what) for o in outcomes["ResNet", arm, "1:16"]], axis=0),
+            np.mean(
+                [getattr(o, what) for o in outcomes["ResNet", arm, "1:16"]], axis=0
+            ),
             label=arm,
         )
-plots.intervals(axes[2], sweep, [value("ResNet", arm, lambda o: o.agreement) for arm in sweep])
+plots.intervals(
+    axes[2], sweep, [value("ResNet", arm, lambda o: o.agreement) for arm in sweep]
+)
 for ax, label in zip(
     axes,
     ("SAD from the first mask", f"SAD from {steps[0]} steps before", ""),
@@ -1082,12 +1024,7 @@ plots.show(
 # %% tags=["hide-input"]
 figure, ax = plt.subplots(figsize=(8, 4))
 shown = (
-    "dense",
-    "STE",
-    "SR-STE",
-    "MdGf-Linear",
-    "MdGf-Exponential",
-    "SdGf-Stepwise",
+    "dense", "STE", "SR-STE", "MdGf-Linear", "MdGf-Exponential", "SdGf-Stepwise",
     "SdGf-Geometric",
 )
 for arm in shown:
@@ -1117,7 +1054,6 @@ plots.show(
 # of each kept weight. The numbers above were computed with masks in ordinary matrices, which saves nothing. Patterns such as 1:16 have no such units (to our
 # knowledge).
 
-
 # %% tags=["define"]
 def speed(inputs: int, outputs: int, batch: int) -> tuple[float, float]:
     """Milliseconds of a float16 linear layer, dense and 2:4, for `batch` rows."""
@@ -1131,12 +1067,15 @@ def speed(inputs: int, outputs: int, batch: int) -> tuple[float, float]:
     w = w * nm_mask(w, 2, 4)
     packed = to_sparse_semi_structured(w)
     with torch.inference_mode():
-        torch.testing.assert_close(F.linear(x, packed), F.linear(x, w), rtol=1e-2, atol=0.5)
+        torch.testing.assert_close(
+            F.linear(x, packed), F.linear(x, w), rtol=1e-2, atol=0.5
+        )
         named = ({"F": F, "x": x, "w": k} for k in (w, packed))
         timers = [Timer("F.linear(x, w)", globals=names) for names in named]
-        dense, sparse = (1e3 * t.blocked_autorange(min_run_time=0.5).median for t in timers)
+        dense, sparse = (
+            1e3 * t.blocked_autorange(min_run_time=0.5).median for t in timers
+        )
     return dense, sparse
-
 
 # %%
 from medbook.show.tables import Table
@@ -1149,8 +1088,12 @@ if run.device.type == "cuda" and torch.cuda.get_device_capability()[0] >= 8:
     ]
     faster = Table(
         ["inputs", "outputs", "rows", "dense, ms", "2:4, ms", "dense / 2:4"],
-        [[i, o, b, f"{d:.3f}", f"{s:.3f}", f"{d / s:.2f}"] for i, o, b, d, s in measured],
-        f"A linear layer in float16 on {torch.cuda.get_device_name()}: median time of a call.",
+        [
+            [i, o, b, f"{d:.3f}", f"{s:.3f}", f"{d / s:.2f}"]
+            for i, o, b, d, s in measured
+        ],
+        f"A linear layer in float16 on {torch.cuda.get_device_name()}: median time of "
+        "a call.",
     )
 else:
     faster = (
@@ -1204,15 +1147,15 @@ from medbook.show.explore import explore
 
 matrix = torch.from_numpy(outcomes["ViT", "dense", "1:16"][0].layer)
 
-
 def draw(pattern: str):
     n, m = map(int, pattern.split(":"))
     grouped = nm_mask(matrix, n, m)
-    free = nm_mask(matrix.reshape(1, -1), matrix.numel() * n // m, matrix.numel()).reshape(
-        matrix.shape
-    )
+    free = nm_mask(
+        matrix.reshape(1, -1), matrix.numel() * n // m, matrix.numel()
+    ).reshape(matrix.shape)
     held = [
-        float((matrix * mask).square().sum() / matrix.square().sum()) for mask in (grouped, free)
+        float((matrix * mask).square().sum() / matrix.square().sum())
+        for mask in (grouped, free)
     ]
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.8), sharey=True)
     for ax, shown in zip(axes, (matrix.abs(), grouped, free), strict=True):
@@ -1222,7 +1165,6 @@ def draw(pattern: str):
         ax.set(title=title, xlabel="input")
     axes[0].set_ylabel("output")
     return figure
-
 
 explore(
     draw,
@@ -1244,7 +1186,10 @@ explore(
 # pattern. By what `factor` does 1:16 shrink a layer of 16-bit weights, with the mask stored?
 
 # %% tags=["solution"]
-bits = {f"{n}:{m}": math.log2(math.comb(m, n)) / n for n, m in ((2, 4), (1, 4), (1, 16), (2, 32))}
+bits = {
+    f"{n}:{m}": math.log2(math.comb(m, n)) / n
+    for n, m in ((2, 4), (1, 4), (1, 16), (2, 32))
+}
 factor = 16 * 16 / (16 + bits["1:16"])
 print({pattern: round(b, 2) for pattern, b in bits.items()}, "factor of 1:16:", factor)
 
@@ -1278,12 +1223,10 @@ assert fullest > 2, "along the right axis no group has more than two"
 # Compute it for the paper (0.1, 600,000 steps, $2\times10^{-4}$) and for this chapter's ResNet. Which $\lambda$, `needed`, would fade as far in 400 steps of
 # peak 0.4?
 
-
 # %% tags=["solution"]
 def fade_of(lr: float, steps: int, decay: float) -> float:
     """What is left of a pruned weight; a cosine schedule has half its peak as mean."""
     return math.exp(-decay * lr * steps / 2 / (1 - 0.9))
-
 
 needed = 2e-4 * 0.1 * 600_000 / (0.4 * 400)
 print(

@@ -60,19 +60,20 @@ from medbook.show import plots
 
 plots.style()
 atlas = run.load("mednist", size=32)
-shown = [atlas.train.images[atlas.train.labels == k][:8] for k in range(len(atlas.classes))]
+shown = [
+    atlas.train.images[atlas.train.labels == k][:8] for k in range(len(atlas.classes))
+]
 plots.show(
     plots.image_grid([x.cpu() for x in shown], labels=list(atlas.classes)),
-    caption=f"Eight training images of each kind ({atlas.kind}, 32 pixels). {atlas.credit}",
+    caption=f"Eight training images of each kind ({atlas.kind}, 32 pixels). "
+    f"{atlas.credit}",
     alt="A grid of six rows of eight small grey images: abdominal CT, breast MRI, "
     "chest X-ray, chest CT, hand and head CT.",
 )
 
 # %% tags=["nbval-check-output"]
 print(
-    tuple(atlas.train.images.shape[1:]),
-    atlas.train.images.dtype,
-    len(atlas.classes),
+    tuple(atlas.train.images.shape[1:]), atlas.train.images.dtype, len(atlas.classes),
     "kinds",
 )
 
@@ -98,11 +99,9 @@ from medbook.refuse import need, need_matrix, told
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (y, sigma) to the noise in y
 
-
 def over(v: Tensor, x: Tensor) -> Tensor:
     """(B,) or a scalar, in the type of x and ready to multiply x of shape (B, ...)."""
     return v.to(x).reshape(-1, *[1] * (x.ndim - 1))
-
 
 class Parts(NamedTuple):
     """What points (B, D) are to each mode of a mixture."""
@@ -110,7 +109,6 @@ class Parts(NamedTuple):
     difference: Tensor  # x - mu (B, K, D)
     variance: Tensor  # (B, K)
     logs: Tensor  # of each weighted part of the density (B, K)
-
 
 class Mixture(NamedTuple):
     """Gaussians in D dimensions: weights w (K,), means mu (K, D), deviations s (K,)."""
@@ -141,26 +139,23 @@ class Mixture(NamedTuple):
         z = torch.randn(n, self.mu.shape[1], generator=generator, dtype=self.mu.dtype)
         return self.mu[k] + self.s[k, None] * z
 
-
 def four_modes() -> Mixture:
     """Four unequal modes in [-1, 1]^2."""
     mu = [[-0.6, -0.5], [0.6, -0.5], [-0.5, 0.6], [0.5, 0.5]]
     numbers = [0.4, 0.3, 0.2, 0.1], mu, [0.10, 0.15, 0.20, 0.10]
-    return Mixture(*(torch.tensor(x, dtype=torch.float64, device="cpu") for x in numbers))
-
+    return Mixture(
+        *(torch.tensor(x, dtype=torch.float64, device="cpu") for x in numbers)
+    )
 
 def standard_normal(y: Tensor, sigma: Tensor) -> Tensor:
     """Eq. 2 for one mode, N(0, I)."""
     return over(sigma / (1 + sigma**2).sqrt(), y) * y
 
-
 # %% tags=["hide-output"]
 mixture = four_modes()
 points = mixture.sample(512, torch.Generator().manual_seed(run.seeds(1)[0]))
 run.phantom(
-    "gaussian_mixture",
-    points[:, None, None].float(),
-    value_unit="none",
+    "gaussian_mixture", points[:, None, None].float(), value_unit="none",
     unit="drawn point",
 )
 
@@ -209,7 +204,8 @@ generator = torch.Generator().manual_seed(1)
 levels_2d = torch.logspace(-2, 2, 512, dtype=torch.float64)
 noisy = (
     points
-    + levels_2d[:, None] * torch.randn(points.shape, generator=generator, dtype=torch.float64)
+    + levels_2d[:, None]
+    * torch.randn(points.shape, generator=generator, dtype=torch.float64)
 ).requires_grad_()
 (slope,) = torch.autograd.grad(mixture.log_density(noisy, levels_2d).sum(), noisy)
 guess = mixture(noisy.detach() / (1 + levels_2d[:, None] ** 2).sqrt(), levels_2d)
@@ -225,19 +221,18 @@ print(
 #
 # $$\bar\alpha_t=\prod_{s\le t}(1-\beta_s),\qquad L_{DDPM}=\mathbb E_{t,x_0,z}\,\lVert z-\epsilon_\theta(x_t,t)\rVert^2 \qquad (4)$$
 
-
 # %% tags=["define"]
 def alpha_bars(T: int = 1000, low: float = 1e-4, high: float = 0.02) -> Tensor:
     """alpha-bar of eq. 4 for t = 1 .. T: (T,) float64."""
     fits = T >= 1 and 0 < low <= high < 1
     need(fits, f"T {T}, beta {low} to {high}: give T >= 1 and 0 < low <= high < 1")
-    return (1 - torch.linspace(low, high, T, dtype=torch.float64, device="cpu")).cumprod(0)
-
+    return (
+        1 - torch.linspace(low, high, T, dtype=torch.float64, device="cpu")
+    ).cumprod(0)
 
 def sigma_of(alpha_bar: Tensor) -> Tensor:
     """Noise-to-signal ratio."""
     return ((1 - alpha_bar) / alpha_bar).sqrt()
-
 
 def descent(alpha_bar: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
     """n even steps down a chain: alpha-bar before and after each; 1 is the end."""
@@ -246,7 +241,6 @@ def descent(alpha_bar: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
     index = torch.linspace(len(alpha_bar) - 1, 0, n, device="cpu").round().long()
     a = alpha_bar[index]
     return list(zip(a, torch.cat([a[1:], a.new_ones(1)]), strict=True))
-
 
 # %% [markdown]
 # The way back is ancestral sampling. One step of the full chain, written with $\beta=1-\bar\alpha_t/\bar\alpha_{t'}$ so that it can also skip levels ($t'=t-1$
@@ -259,21 +253,20 @@ def descent(alpha_bar: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
 #
 # $$\hat x_0=\big(x_t-\sqrt{1-\bar\alpha_t}\,\epsilon_\theta\big)/\sqrt{\bar\alpha_t},\qquad x_{t'}=\sqrt{\bar\alpha_{t'}}\,\hat x_0+\sqrt{1-\bar\alpha_{t'}}\,\epsilon_\theta \qquad (6)$$
 
-
 # %% tags=["define"]
 def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers like x, drawn on the CPU: the same for every device."""
     return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
 
-
-def ancestral(net: Denoiser, x: Tensor, steps: list, generator: torch.Generator) -> Tensor:
+def ancestral(
+    net: Denoiser, x: Tensor, steps: list, generator: torch.Generator
+) -> Tensor:
     """DDPM: eq. 5 down the steps."""
     for a, b in steps:
         beta, eps = 1 - a / b, net(x, sigma_of(a).to(x).expand(len(x)))
         mean = (x - beta / (1 - a).sqrt() * eps) / (1 - beta).sqrt()
         x = mean + (beta * (1 - b) / (1 - a)).sqrt() * noise_like(x, generator)
     return x  # in the last step b = 1: no noise
-
 
 def ddim(net: Denoiser, x: Tensor, steps: list) -> Tensor:
     """DDIM without noise: eq. 6 down the steps."""
@@ -282,7 +275,6 @@ def ddim(net: Denoiser, x: Tensor, steps: list) -> Tensor:
         x0 = (x - (1 - a).sqrt() * eps) / a.sqrt()
         x = b.sqrt() * x0 + (1 - b).sqrt() * eps
     return x
-
 
 # %% [markdown]
 # ### NCSN: climb, with noise
@@ -302,28 +294,20 @@ def ddim(net: Denoiser, x: Tensor, steps: list) -> Tensor:
 # %% tags=["define"]
 LOWEST, HIGHEST = 0.02, 40.0  # noise levels for images in [-1, 1]
 
-
 def ncsn_sigmas(L: int = 10) -> Tensor:
     """Geometric levels from the highest down: (L,) float64."""
     need(L >= 2, f"L is {L}: the highest and the lowest are 2 levels")
     ends = math.log10(HIGHEST), math.log10(LOWEST)
     return torch.logspace(*ends, L, dtype=torch.float64, device="cpu")
 
-
 def score(net: Denoiser, x: Tensor, alpha: Tensor, std: Tensor) -> Tensor:
     """Eq. 3 for x with marginal N(alpha x_0, std^2): the network sees y and sigma."""
     sigma = (std / alpha).to(x).expand(len(x))
     return -net(x / (alpha**2 + std**2).sqrt(), sigma) / std
 
-
 def annealed_langevin(
-    net: Denoiser,
-    x: Tensor,
-    sigmas: Tensor,
-    K: int,
-    ratio: float,
-    generator: torch.Generator,
-    denoise: bool = True,
+    net: Denoiser, x: Tensor, sigmas: Tensor, K: int, ratio: float,
+    generator: torch.Generator, denoise: bool = True,
 ) -> Tensor:
     """NCSN: eq. 8 from x with noise sigmas[0]; ratio is a_i / sigma_i^2."""
     one = sigmas.new_ones(())
@@ -334,7 +318,6 @@ def annealed_langevin(
             x = x + (2 * a).sqrt() * noise_like(x, generator)
     return x + sigma**2 * score(net, x, one, sigma) if denoise else x
 
-
 # %% [markdown]
 # ### SDEs: infinitely many steps
 # [Song et al. 2021b](https://arxiv.org/abs/2011.13456) let the steps become infinitely small. The forward process is $dx=f(t)\,x\,dt+g(t)\,dw$. **VP**
@@ -343,7 +326,6 @@ def annealed_langevin(
 # $$\text{VP: } f=-\tfrac12\beta(t),\ g^2=\beta(t)=0.1+19.9\,t,\ \alpha_t=e^{-\frac12\int_0^t\beta},\ s_t^2=1-\alpha_t^2\qquad\text{VE: } f=0,\ g^2=\tfrac{d\sigma^2}{dt},\ \sigma(t)=\sigma_{min}\big(\tfrac{\sigma_{max}}{\sigma_{min}}\big)^t \qquad (9)$$
 #
 # Both are trained with $t$ uniform in $[10^{-5},1]$ and the loss $\lVert s_t\,s_\theta(x_t,t)+z\rVert^2$: the same square once more.
-
 
 # %% tags=["define"]
 class SDE(NamedTuple):
@@ -355,10 +337,8 @@ class SDE(NamedTuple):
     std: Callable[[Tensor], Tensor]
     end: float
 
-
 def VP(low: float = 0.1, high: float = 20.0) -> SDE:
     """Left of eq. 9; low and high are beta(0) and beta(1)."""
-
     def beta(t: Tensor) -> Tensor:
         return low + (high - low) * t
 
@@ -369,7 +349,6 @@ def VP(low: float = 0.1, high: float = 20.0) -> SDE:
         return (-torch.expm1(-total(t))).sqrt()
 
     return SDE(lambda t: -beta(t) / 2, beta, lambda t: (-total(t) / 2).exp(), std, 1e-3)
-
 
 def VE(low: float = LOWEST, high: float = HIGHEST) -> SDE:
     """Right of eq. 9, with the paper's marginal N(x_0, sigma(t)^2)."""
@@ -382,7 +361,6 @@ def VE(low: float = LOWEST, high: float = HIGHEST) -> SDE:
         return rate * sigma(t) ** 2
 
     return SDE(torch.zeros_like, g2, torch.ones_like, sigma, 1e-5)
-
 
 # %% [markdown]
 # The process backwards in time is an SDE as well, and there is an *ordinary* differential equation with the same marginal density at every time, the
@@ -398,30 +376,24 @@ def VE(low: float = LOWEST, high: float = HIGHEST) -> SDE:
 #
 # with norms averaged over the batch. The last step goes to $\alpha=1$, $s=0$, and has no noise. Euler-Maruyama returns the mean of its last step.
 
-
 # %% tags=["define"]
 def euler_maruyama(
     net: Denoiser, sde: SDE, x: Tensor, n: int, generator: torch.Generator
 ) -> Tensor:
     """Left of eq. 10 in n steps from t = 1."""
-    for t, then in pairwise(torch.linspace(1, sde.end, n + 1, dtype=torch.float64).cpu()):
+    for t, then in pairwise(
+        torch.linspace(1, sde.end, n + 1, dtype=torch.float64).cpu()
+    ):
         dt, s = then - t, score(net, x, sde.alpha(t), sde.std(t))
         mean = x + (sde.f(t) * x - sde.g2(t) * s) * dt
         x = mean + (sde.g2(t) * -dt).sqrt() * noise_like(x, generator)
     return mean
 
-
 def predictor_corrector(
-    net: Denoiser,
-    sde: SDE,
-    x: Tensor,
-    n: int,
-    M: int,
-    r: float,
+    net: Denoiser, sde: SDE, x: Tensor, n: int, M: int, r: float,
     generator: torch.Generator,
 ) -> Tensor:
     """Eq. 11, n times, at last down to no noise; M = 0 is reverse diffusion alone."""
-
     def norm(x: Tensor) -> Tensor:  # of an image, mean over the batch
         return x.flatten(1).norm(dim=1).mean()
 
@@ -438,7 +410,6 @@ def predictor_corrector(
         x = mean + G2.sqrt() * noise_like(x, generator)
     return mean
 
-
 # %% [markdown]
 # The ODE goes to SciPy's RK45, which chooses its steps. Along its path the log density changes by minus the divergence of the velocity $v$, so the ODE also
 # gives a **likelihood**:
@@ -451,47 +422,36 @@ def predictor_corrector(
 # %% tags=["define"]
 from scipy.integrate import solve_ivp
 
-
 def velocity(net: Denoiser, sde: SDE, x: Tensor, t: float) -> Tensor:
     """Right of eq. 10."""
     at = torch.tensor(t, dtype=torch.float64, device="cpu")
     return sde.f(at) * x - sde.g2(at) / 2 * score(net, x, sde.alpha(at), sde.std(at))
 
-
-def solve(slope: Callable, x: Tensor, start: float, end: float, tolerance: float) -> Tensor:
+def solve(
+    slope: Callable, x: Tensor, start: float, end: float, tolerance: float
+) -> Tensor:
     """x at time `end` of dx/dt = slope(t, x), by RK45 in float64."""
-
     def inside(t: float, flat):  # NumPy arrays
         at = torch.from_numpy(flat).to(x).reshape(x.shape)
         return slope(t, at).double().flatten().cpu().numpy()
 
     path = solve_ivp(
-        inside,
-        (start, end),
-        x.double().flatten().cpu().numpy(),
-        rtol=tolerance,
-        atol=tolerance,
+        inside, (start, end), x.double().flatten().cpu().numpy(),
+        rtol=tolerance, atol=tolerance,
     )
     return torch.from_numpy(path.y[:, -1].copy()).to(x).reshape(x.shape)
 
-
 def flow(
-    net: Denoiser,
-    sde: SDE,
-    x: Tensor,
-    start: float,
-    end: float,
+    net: Denoiser, sde: SDE, x: Tensor, start: float, end: float,
     tolerance: float = 1e-5,
 ) -> Tensor:
     """The probability-flow ODE from time `start` to `end`, forwards or back."""
     return solve(lambda t, x: velocity(net, sde, x, t), x, start, end, tolerance)
 
-
 def log_likelihood(
     net: Denoiser, sde: SDE, x: Tensor, start: float = 1e-5, tolerance: float = 1e-6
 ) -> Tensor:
     """Eq. 12 with the exact divergence, for x (B, D) in float64: (B,) nats."""
-
     def slope(t: float, state: Tensor) -> Tensor:  # of x, and of its log density
         def v(x: Tensor) -> Tensor:
             return velocity(net, sde, x, t)
@@ -501,11 +461,12 @@ def log_likelihood(
         slopes = torch.autograd.functional.jacobian(lambda x: v(x).sum(0), at)
         return torch.cat([v(at), slopes.diagonal(0, 0, 2).sum(1, keepdim=True)], 1)
 
-    end = solve(slope, torch.cat([x, torch.zeros_like(x[:, :1])], 1), start, 1.0, tolerance)
+    end = solve(
+        slope, torch.cat([x, torch.zeros_like(x[:, :1])], 1), start, 1.0, tolerance
+    )
     variance = sum(f(torch.ones((), device="cpu")) ** 2 for f in (sde.alpha, sde.std))
     distance = end[:, :-1].square() / variance + (2 * math.pi * variance).log()
     return end[:, -1] - distance.sum(1) / 2
-
 
 # %% [markdown]
 # ### What is equal by algebra
@@ -542,22 +503,24 @@ down = descent(alpha_bars(), 20)
 drawn = {
     "ancestral, 20 steps": ancestral(mixture, z, down, generator),
     "DDIM, 20 steps": ddim(mixture, z, down),
-    "Langevin, 10 x 10": annealed_langevin(mixture, HIGHEST * z, ncsn_sigmas(), 10, 0.2, generator),
+    "Langevin, 10 x 10": annealed_langevin(
+        mixture, HIGHEST * z, ncsn_sigmas(), 10, 0.2, generator
+    ),
     "Euler-Maruyama, 100": euler_maruyama(mixture, VP(), z, 100, generator),
     "ODE": flow(mixture, VP(), z, 1.0, VP().end),
 }
 figure, axes = plt.subplots(1, 5, figsize=(14, 3.3), sharey=True, layout="constrained")
 background = (
-    mixture.log_density(plane, torch.full((1,), 0.05, dtype=torch.float64)).exp().reshape(80, 80).T
+    mixture.log_density(plane, torch.full((1,), 0.05, dtype=torch.float64))
+    .exp()
+    .reshape(80, 80)
+    .T
 )
 for ax, (name, x) in zip(axes, drawn.items(), strict=True):
     ax.pcolormesh(side, side, background, cmap="Greys", shading="auto")
     ax.plot(*x[:300].T, ".", ms=3, color=plots.COLOURS[1])
     ax.set(
-        title=name,
-        xlim=(-1.4, 1.4),
-        ylim=(-1.4, 1.4),
-        xlabel="first coordinate",
+        title=name, xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), xlabel="first coordinate",
         aspect="equal",
     )
 axes[0].set_ylabel("second coordinate")
@@ -590,17 +553,14 @@ from torch import nn
 from torch.nn import functional as F
 from medbook.learn.networks import UNet
 
-
 def as_noise(out: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
     """Eq. 13."""
     return (over(sigma, y) * y + out) / over((1 + sigma**2).sqrt(), y)
-
 
 def waves(sigma: Tensor, n: int = 8) -> Tensor:
     """Sines and cosines of log sigma in n frequencies: (B, 2 n)."""
     angle = sigma.log()[:, None] * 2.0 ** (torch.arange(n, device=sigma.device) / 2 - 2)
     return torch.cat([angle.sin(), angle.cos()], 1)
-
 
 class Block(nn.Module):
     """Residual block: [group norm, SiLU, convolution] twice."""
@@ -614,11 +574,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.skip(x) + self.body(x)
 
-
 def enlarge(a: int, b: int) -> nn.Module:
     """To twice the size, and from a to b channels."""
     return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(a, b, 1))
-
 
 class ScoreNet(nn.Module):
     """Noise in images y (B, 1, H, W) of noise-to-signal ratio sigma (B,)."""
@@ -635,7 +593,6 @@ class ScoreNet(nn.Module):
         out = self.unet(torch.cat([x, told], 1))
         return as_noise(F.pixel_shuffle(out, 2), y, sigma)
 
-
 # %% [markdown]
 # ### One loss, four ways to draw the noise level
 # (4), (7) and the loss of the SDEs are one square. What is left of the three frameworks in training is one function: how $\sigma$ is drawn. Our fifth arm is an
@@ -647,11 +604,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from medbook.learn.training import TrainingLog, fit
 
-
 def from_table(levels: Tensor, n: int) -> Tensor:
     """Levels of a batch, from torch's global generator: (n,)."""
     return levels[torch.randint(len(levels), (n,), device="cpu")].float()
-
 
 def from_time(make: Callable[[], SDE], n: int) -> Tensor:
     """Levels of a batch at random times, from torch's global generator: (n,)."""
@@ -659,13 +614,11 @@ def from_time(make: Callable[[], SDE], n: int) -> Tensor:
     t = 1e-5 + (1 - 1e-5) * torch.rand(n, dtype=torch.float64, device="cpu")
     return (sde.std(t) / sde.alpha(t)).float()
 
-
 class Framework(NamedTuple):
     """How sigma is drawn for n images, and whether the loss has the weight of eq. 7."""
 
     levels: Callable[[int], Tensor]
     weighted: bool = True
-
 
 def frameworks() -> dict[str, Framework]:
     """The arms."""
@@ -677,7 +630,6 @@ def frameworks() -> dict[str, Framework]:
         "VP": Framework(partial(from_time, VP)),
         "VE": Framework(partial(from_time, VE)),
     }
-
 
 class Objective(nn.Module):
     """The loss of each image of a batch x in [0, 1], eq. 4 or 7: (B,)."""
@@ -693,36 +645,24 @@ class Objective(nn.Module):
         loss = (z - self.net(y, sigma)).square().flatten(1).mean(1)
         return loss if self.framework.weighted else loss / sigma**2
 
-
 def learn(
-    net: nn.Module,
-    framework: Framework,
-    x: Tensor,
-    steps: int,
-    batch: int,
-    lr: float,
+    net: nn.Module, framework: Framework, x: Tensor, steps: int, batch: int, lr: float,
     seed: int,
 ) -> tuple[nn.Module, TrainingLog]:
     """Train on uint8 images; return the network with averaged weights (last tenth)."""
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(1 - 10 / max(steps, 20)))
+    average = AveragedModel(
+        net, multi_avg_fn=get_ema_multi_avg_fn(1 - 10 / max(steps, 20))
+    )
     hook = register_optimizer_step_post_hook(lambda *_: average.update_parameters(net))
     try:
         log = fit(
-            Objective(net, framework),
-            x,
-            torch.zeros(len(x), device=x.device),
-            steps=steps,
-            seed=seed,
-            batch_size=batch,
-            lr=lr,
-            weight_decay=0.0,
-            clip=1.0,
+            Objective(net, framework), x, torch.zeros(len(x), device=x.device),
+            steps=steps, seed=seed, batch_size=batch, lr=lr, weight_decay=0.0, clip=1.0,
             loss=lambda losses, _: losses.mean(),
         )
     finally:
         hook.remove()
     return average.module.eval().requires_grad_(False), log
-
 
 # %% [markdown]
 # ## The experiment
@@ -738,13 +678,10 @@ PC_R = 0.16  # r of eq. 11
 LEARNING_RATE = 2e-3
 
 SAMPLERS = {  # of each network; those of DDPM with few, some and many evaluations
-    "DDPM": ("ancestral", "DDIM"),
-    "NCSN": ("Langevin", "not denoised"),
-    "VP": ("Euler-Maruyama", "ODE of VP"),
-    "NCSN, unweighted": ("Langevin",),
+    "DDPM": ("ancestral", "DDIM"), "NCSN": ("Langevin", "not denoised"),
+    "VP": ("Euler-Maruyama", "ODE of VP"), "NCSN, unweighted": ("Langevin",),
     "VE": ("reverse diffusion", "predictor-corrector", "ODE of VE"),
 }
-
 
 class Sizes(NamedTuple):
     """What a run can afford; nfe: few, some and many network evaluations."""
@@ -756,24 +693,26 @@ class Sizes(NamedTuple):
     nfe: tuple[int, int, int]
     tolerance: float  # of the ODE for samples
 
-
 Sampler = Callable[[Denoiser, Tensor, int, torch.Generator], Tensor]
 
-
-def langevin(net: Denoiser, z: Tensor, n: int, g: torch.Generator, denoise: bool = True) -> Tensor:
+def langevin(
+    net: Denoiser, z: Tensor, n: int, g: torch.Generator, denoise: bool = True
+) -> Tensor:
     sigmas = ncsn_sigmas()
     K = n // len(sigmas)
     return annealed_langevin(net, HIGHEST * z, sigmas, K, LANGEVIN_RATIO, g, denoise)
 
-
-def corrected(net: Denoiser, z: Tensor, n: int, g: torch.Generator, M: int = 1) -> Tensor:
+def corrected(
+    net: Denoiser, z: Tensor, n: int, g: torch.Generator, M: int = 1
+) -> Tensor:
     return predictor_corrector(net, VE(), HIGHEST * z, n // (M + 1), M, PC_R, g)
-
 
 def samplers(tol: float) -> dict[str, Sampler]:
     """Images from standard normal z with about n evaluations; tol is the ODE's."""
     return {
-        "ancestral": lambda net, z, n, g: ancestral(net, z, descent(alpha_bars(), n), g),
+        "ancestral": lambda net, z, n, g: ancestral(
+            net, z, descent(alpha_bars(), n), g
+        ),
         "DDIM": lambda net, z, n, g: ddim(net, z, descent(alpha_bars(), n)),
         "Langevin": langevin,
         "not denoised": partial(langevin, denoise=False),
@@ -781,14 +720,14 @@ def samplers(tol: float) -> dict[str, Sampler]:
         "reverse diffusion": partial(corrected, M=0),
         "predictor-corrector": corrected,
         "ODE of VP": lambda net, z, n, g: flow(net, VP(), z, 1.0, VP().end, tol),
-        "ODE of VE": lambda net, z, n, g: flow(net, VE(), HIGHEST * z, 1.0, VE().end, tol),
+        "ODE of VE": lambda net, z, n, g: flow(
+            net, VE(), HIGHEST * z, 1.0, VE().end, tol
+        ),
     }
-
 
 def as_image(x: Tensor) -> Tensor:
     """[-1, 1] to uint8, cut off where it is outside."""
     return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
 
 class Lesson(NamedTuple):
     """A network to be trained."""
@@ -800,11 +739,9 @@ class Lesson(NamedTuple):
     batch: int
     seed: int
 
-
 class Learned(NamedTuple):
     log: TrainingLog
     net: nn.Module
-
 
 def train(lesson: Lesson) -> Learned:
     """Train one network."""
@@ -812,16 +749,10 @@ def train(lesson: Lesson) -> Learned:
         torch.manual_seed(lesson.seed)
         net = ScoreNet(lesson.widths).to(lesson.images.device)
     net, log = learn(
-        net,
-        lesson.framework,
-        lesson.images,
-        lesson.steps,
-        lesson.batch,
-        LEARNING_RATE,
+        net, lesson.framework, lesson.images, lesson.steps, lesson.batch, LEARNING_RATE,
         lesson.seed,
     )
     return Learned(log, net)
-
 
 class Walk(NamedTuple):
     """From noise of a shape (n, 1, H, W) to images."""
@@ -833,14 +764,12 @@ class Walk(NamedTuple):
     seed: int
     device: torch.device
 
-
 class Drawn(NamedTuple):
     """uint8 images (n, 1, H, W), and what they cost."""
 
     images: Tensor
     nfe: int
     seconds: float
-
 
 def draw(walk: Walk) -> Drawn:
     """Sample from one network."""
@@ -855,7 +784,6 @@ def draw(walk: Walk) -> Drawn:
     z = torch.randn(walk.shape, generator=g).to(walk.device)
     images = as_image(walk.sampler(counted, z, walk.n, g)).cpu()
     return Drawn(images, len(calls), time.perf_counter() - started)
-
 
 # %% [markdown]
 # **How good are the images?** The usual judge, a network trained on photographs, would have to be downloaded and has never seen an X-ray. Ours learns from the
@@ -872,16 +800,13 @@ from medbook.data import Split
 from medbook.learn.training import predict
 from medbook.learn.views import ORIENTATIONS, turned
 
-
 def make_judge(classes: int) -> nn.Sequential:
     """Small classifier; its first part gives features (B, 32)."""
-
     def layer(a: int, b: int) -> tuple[nn.Module, ...]:
         return nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU()
 
     body = (*layer(1, 16), *layer(16, 32), *layer(32, 32), nn.AdaptiveAvgPool2d(1))
     return nn.Sequential(nn.Sequential(*body, nn.Flatten()), nn.Linear(32, classes))
-
 
 class Exam(NamedTuple):
     """What a judge learns from, and is tried on."""
@@ -890,7 +815,6 @@ class Exam(NamedTuple):
     val: Split
     steps: int
     seed: int
-
 
 class Judge(NamedTuple):
     """A trained judge; `right`: share of the validation images whose kind it names."""
@@ -910,7 +834,6 @@ class Judge(NamedTuple):
         named = predict(self.net, images).argmax(1) // ORIENTATIONS
         return torch.bincount(named, minlength=kinds) / len(images)
 
-
 def train_judge(exam: Exam) -> Judge:
     """Train a judge on all orientations of images."""
     x, y = exam.train.images, exam.train.labels
@@ -923,7 +846,6 @@ def train_judge(exam: Exam) -> Judge:
     deviation = predict(net[0], x).std(0).clamp(min=1e-6)
     return Judge(log, net, deviation, float(right))
 
-
 def frechet(a: Tensor, b: Tensor) -> float:
     """Eq. 14 for features (n, D) and (m, D).
 
@@ -934,13 +856,16 @@ def frechet(a: Tensor, b: Tensor) -> float:
     """
     need_matrix(a=a, b=b)
     fits = min(len(a), len(b)) > 1 and a.shape[1] == b.shape[1]
-    need(fits, f"features are {told(a)} and {told(b)}: give 2 rows or more of one length")
+    need(
+        fits, f"features are {told(a)} and {told(b)}: give 2 rows or more of one length"
+    )
     a, b = a.double(), b.double()
     A, B = ((x - x.mean(0)) / math.sqrt(len(x) - 1) for x in (a, b))
     root = torch.linalg.matrix_norm(A @ B.T, "nuc")
-    distance = (a.mean(0) - b.mean(0)).square().sum() + A.square().sum() + B.square().sum()
+    distance = (
+        (a.mean(0) - b.mean(0)).square().sum() + A.square().sum() + B.square().sum()
+    )
     return float(distance - 2 * root)
-
 
 def covered(points: Tensor, by: Tensor, k: int = 3) -> float:
     """Share of points (n, D) within k-th neighbour distance of some point of `by`."""
@@ -948,7 +873,6 @@ def covered(points: Tensor, by: Tensor, k: int = 3) -> float:
     need(1 <= k < len(by), f"k is {k}: {len(by)} points have 1 to {len(by) - 1} others")
     radius = torch.cdist(by, by).kthvalue(k + 1, dim=1).values  # the first is itself
     return float((torch.cdist(points, by) <= radius).any(1).double().mean())
-
 
 # %% [markdown]
 # **What was chosen, and how.** Trial runs on validation images with other seeds came first. With DDPM's noise levels: learning rates of $2\times10^{-3}$ and
@@ -963,19 +887,11 @@ SEEDS = run.seeds(run.scale(smoke=1, laptop=3, gpu=5))
 SIZES = run.scale(
     smoke=Sizes(steps=4, batch=8, widths=(8, 8), n=12, nfe=(2, 4, 10), tolerance=1e-1),
     laptop=Sizes(
-        steps=1300,
-        batch=32,
-        widths=(32, 64, 64),
-        n=240,
-        nfe=(5, 20, 100),
+        steps=1300, batch=32, widths=(32, 64, 64), n=240, nfe=(5, 20, 100),
         tolerance=1e-3,
     ),
     gpu=Sizes(
-        steps=1300,
-        batch=128,
-        widths=(64, 128, 128),
-        n=600,
-        nfe=(5, 20, 100),
+        steps=1300, batch=128, widths=(64, 128, 128), n=600, nfe=(5, 20, 100),
         tolerance=1e-3,
     ),
 )
@@ -987,22 +903,24 @@ run.record("judge, kinds named right", judge.right, on="validation")
 # %% tags=["hide-output"]
 FRAMEWORKS, SAMPLE = frameworks(), samplers(SIZES.tolerance)
 lessons = {
-    (f, s): Lesson(FRAMEWORKS[f], atlas.train.images, SIZES.widths, SIZES.steps, SIZES.batch, s)
+    (f, s): Lesson(
+        FRAMEWORKS[f], atlas.train.images, SIZES.widths, SIZES.steps, SIZES.batch, s
+    )
     for f in SAMPLERS
     for s in SEEDS
 }
 learned = dict(zip(lessons, run.map(train, list(lessons.values())), strict=True))
 nets = {f: [learned[f, s].net for s in SEEDS] for f in SAMPLERS}
 
-
 def label(sampler: str, n: int) -> str:
     """Name of a sampler with its evaluations, where it has a choice."""
     return sampler if sampler.startswith("ODE") else f"{sampler} {n}"
 
-
 shape = SIZES.n, *atlas.train.images.shape[1:]
 walks = {
-    (f, label(sampler, n), s): Walk(learned[f, s].net, SAMPLE[sampler], n, shape, s, run.device)
+    (f, label(sampler, n), s): Walk(
+        learned[f, s].net, SAMPLE[sampler], n, shape, s, run.device
+    )
     for f, names in SAMPLERS.items()
     for sampler in names
     for n in (SIZES.nfe if f == "DDPM" else SIZES.nfe[-1:])
@@ -1014,7 +932,9 @@ NAMES = list(dict.fromkeys((f, name) for f, name, _ in walks))
 for f in SAMPLERS:
     logs = [learned[f, s].log for s in SEEDS]
     run.arm(f, logs, trials={"DDPM": 2, "NCSN": 5}.get(f, 1))
-    run.record(f"training loss/{f}", [np.mean(log.losses[-200:]) for log in logs], on="train")
+    run.record(
+        f"training loss/{f}", [np.mean(log.losses[-200:]) for log in logs], on="train"
+    )
 run.arms_table()
 
 # %% [markdown]
@@ -1027,7 +947,6 @@ run.arms_table()
 from copy import deepcopy
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 
-
 def by_monai(kind: type, net: Denoiser, x: Tensor, T: int, high: float) -> Tensor:
     """All T levels of a linear chain from 1e-4 to `high` with MONAI's scheduler."""
     chain = kind(T, "linear_beta", beta_start=1e-4, beta_end=high, clip_sample=False)
@@ -1038,9 +957,7 @@ def by_monai(kind: type, net: Denoiser, x: Tensor, T: int, high: float) -> Tenso
         x, _ = chain.step(net(x, sigma), int(t), x, generator=g)
     return x
 
-
 AGREE_AT = (0.1, 0.3, 1.0, 3.0)
-
 
 class Pair(NamedTuple):
     """Two networks, and images in [-1, 1] with noise for them."""
@@ -1049,7 +966,6 @@ class Pair(NamedTuple):
     other: Denoiser
     images: Tensor
     noise: Tensor
-
 
 def agreement(pair: Pair) -> list[float]:
     """Cosine of two networks' guesses of the noise, mean over images, by level."""
@@ -1061,7 +977,6 @@ def agreement(pair: Pair) -> list[float]:
         found.append(float(F.cosine_similarity(*guesses).mean()))
     return found
 
-
 class Trip(NamedTuple):
     """A network for VP, images in [-1, 1], and the tolerance of the ODE."""
 
@@ -1069,13 +984,11 @@ class Trip(NamedTuple):
     images: Tensor
     tolerance: float
 
-
 def round_trip(trip: Trip) -> float:
     """Root mean square error of images that are encoded and decoded."""
     code = flow(trip.net, VP(), trip.images, VP().end, 1.0, trip.tolerance)
     back = flow(trip.net, VP(), code, 1.0, VP().end, trip.tolerance)
     return float((back - trip.images).square().mean().sqrt())
-
 
 # %%
 first = deepcopy(nets["DDPM"][0]).cpu()
@@ -1089,8 +1002,12 @@ for net, z, T, top in (
         ancestral(net, z, down, torch.Generator().manual_seed(5)),
         ddim(net, z, down),
     ]
-    theirs += [by_monai(kind, net, z, T, top) for kind in (DDPMScheduler, DDIMScheduler)]
-ours, theirs = (torch.cat([x.double().flatten() for x in samples]) for samples in (ours, theirs))
+    theirs += [
+        by_monai(kind, net, z, T, top) for kind in (DDPMScheduler, DDIMScheduler)
+    ]
+ours, theirs = (
+    torch.cat([x.double().flatten() for x in samples]) for samples in (ours, theirs)
+)
 print("as MONAI:", run.claim("diffusion-survey-6", ours=ours, baseline=theirs))
 
 # %% [markdown]
@@ -1110,10 +1027,8 @@ for s in SEEDS:
         off = (judge.shares(images) - 1 / len(atlas.classes)).abs().sum() / 2
         score_of.setdefault(key, []).append(
             (
-                frechet(found, reference),
-                covered(found, reference),
-                covered(reference, found),
-                float(off),
+                frechet(found, reference), covered(found, reference),
+                covered(reference, found), float(off),
             )
         )
 score_of = {key: np.array(values) for key, values in score_of.items()}  # (seeds, 4)
@@ -1121,22 +1036,18 @@ for (framework, name), values in score_of.items():
     for what, numbers in zip(WHAT, values.T, strict=True):
         run.record(f"{what}/{framework}, {name}", numbers, on="test", rtol=0.25)
 
-
 def log_distance(framework, name):
     """log10 of the Fréchet distance: (seeds,)."""
     return np.log10(np.maximum(score_of[framework, name][:, 0], 1e-6))
 
-
 few_nfe, some_nfe = SIZES.nfe[:2]
 many_nfe = SIZES.nfe[2]
 seconds = {
-    f: np.mean([d.seconds / d.nfe for (g, *_), d in drawn.items() if g == f]) for f in SAMPLERS
+    f: np.mean([d.seconds / d.nfe for (g, *_), d in drawn.items() if g == f])
+    for f in SAMPLERS
 }
 run.record(
-    "seconds a network evaluation",
-    list(seconds.values()),
-    unit="s",
-    on="nothing",
+    "seconds a network evaluation", list(seconds.values()), unit="s", on="nothing",
     rtol=10,
 )
 
@@ -1149,12 +1060,13 @@ run.record(
 held_out = 2 * atlas.test.images[:: max(1, len(atlas.test) // 120)].float() / 255 - 1
 noise = noise_like(held_out, torch.Generator().manual_seed(2))
 
-PAIRS = {f"{a} and {b}": (a, b) for a, b in (("VP", "VE"), ("DDPM", "VP"), ("NCSN", "VE"))}
+PAIRS = {
+    f"{a} and {b}": (a, b) for a, b in (("VP", "VE"), ("DDPM", "VP"), ("NCSN", "VE"))
+}
 PAIRS["two seeds of VP"] = "VP", "VP"
 pairs = {  # of different seeds, which share neither initial weights nor order
     (name, k): Pair(nets[a][k], nets[b][(k + 1) % len(SEEDS)], held_out, noise)
-    for name, (a, b) in PAIRS.items()
-    for k in range(len(SEEDS))
+    for name, (a, b) in PAIRS.items() for k in range(len(SEEDS))
 }
 found = dict(zip(pairs, run.map(agreement, list(pairs.values())), strict=True))
 # (seeds, levels)
@@ -1167,7 +1079,9 @@ figure, ax = plt.subplots(figsize=(7, 3.4))
 for name, values in agree.items():
     run.record(f"agreement/{name}", values.mean(1), on="test")
     ax.plot(AGREE_AT, values.mean(0), marker="o", label=name)
-ax.set(xlabel="noise-to-signal ratio sigma", ylabel="cosine of the guesses", xscale="log")
+ax.set(
+    xlabel="noise-to-signal ratio sigma", ylabel="cosine of the guesses", xscale="log"
+)
 ax.legend(fontsize=9)
 plots.show(
     figure,
@@ -1176,7 +1090,8 @@ plots.show(
     f"ODE: root mean square error {np.mean(back):.4f} in the range -1 to 1.",
     alt="Four curves of a cosine against the noise level. "
     + "; ".join(
-        f"{k}: " + ", ".join(f"{v:.3f}" for v in values.mean(0)) for k, values in agree.items()
+        f"{k}: " + ", ".join(f"{v:.3f}" for v in values.mean(0))
+        for k, values in agree.items()
     )
     + ".",
 )
@@ -1236,15 +1151,14 @@ for framework in tuple(SAMPLERS)[1:]:
     for name in (name for f, name in NAMES if f == framework):
         nfe = np.mean([drawn[framework, name, s].nfe for s in SEEDS])
         axes[0].plot(
-            nfe,
-            score_of[framework, name][:, 0].mean(),
-            next(markers),
-            ms=8,
+            nfe, score_of[framework, name][:, 0].mean(), next(markers), ms=8,
             label=f"{framework}, {name}",
         )
 floor = score_of["real", "training images"][:, 0].mean()
 axes[0].axhline(floor, c="0.5", lw=1, ls="--", label="real training images")
-axes[0].set(xlabel="network evaluations", ylabel="Fréchet distance", xscale="log", yscale="log")
+axes[0].set(
+    xlabel="network evaluations", ylabel="Fréchet distance", xscale="log", yscale="log"
+)
 axes[0].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 for framework, name in score_of:
     values = score_of[framework, name].mean(0)
@@ -1252,13 +1166,12 @@ for framework, name in score_of:
         values[2],
         values[1],
         "D" if framework == "real" else "o",
-        c="k" if framework == "real" else plots.COLOURS[tuple(SAMPLERS).index(framework)],
+        c="k"
+        if framework == "real"
+        else plots.COLOURS[tuple(SAMPLERS).index(framework)],
     )
     axes[1].annotate(
-        name,
-        (values[2], values[1]),
-        fontsize=7,
-        xytext=(4, 2),
+        name, (values[2], values[1]), fontsize=7, xytext=(4, 2),
         textcoords="offset points",
     )
 axes[1].set(xlabel="recall", ylabel="precision", xlim=(-0.05, 1.15), ylim=(-0.05, 1.08))
@@ -1279,14 +1192,10 @@ best = {"real": atlas.test.balanced(12, SEEDS[0]).images.cpu()}
 best |= {
     f"{f}: {n}": drawn[f, n, SEEDS[0]].images[:12]
     for f, n in (
-        ("DDPM", f"ancestral {few_nfe}"),
-        ("DDPM", f"ancestral {many_nfe}"),
-        ("DDPM", f"DDIM {few_nfe}"),
-        ("DDPM", f"DDIM {many_nfe}"),
-        ("NCSN", f"Langevin {many_nfe}"),
-        ("NCSN, unweighted", f"Langevin {many_nfe}"),
-        ("VP", "ODE of VP"),
-        ("VE", f"predictor-corrector {many_nfe}"),
+        ("DDPM", f"ancestral {few_nfe}"), ("DDPM", f"ancestral {many_nfe}"),
+        ("DDPM", f"DDIM {few_nfe}"), ("DDPM", f"DDIM {many_nfe}"),
+        ("NCSN", f"Langevin {many_nfe}"), ("NCSN, unweighted", f"Langevin {many_nfe}"),
+        ("VP", "ODE of VP"), ("VE", f"predictor-corrector {many_nfe}"),
         ("VE", "ODE of VE"),
     )
 }
@@ -1297,7 +1206,9 @@ plots.show(
     alt="Ten rows of twelve small images, one row real, the others generated. "
     "Precision of each row's sampler by our judge: "
     + ", ".join(
-        f"{k} {score_of[tuple(k.split(': '))][:, 1].mean():.2f}" for k in best if k != "real"
+        f"{k} {score_of[tuple(k.split(': '))][:, 1].mean():.2f}"
+        for k in best
+        if k != "real"
     )
     + ".",
 )
@@ -1307,20 +1218,16 @@ plots.show(
 # A model that stored its training images would score well above. So for each image we look for the nearest training image (root mean square difference), and
 # compare with real test images, which cannot be copies. The six kinds should have equal shares by the judge.
 
-
 # %% tags=["hide-input"]
 def nearest(images):
     """Root mean square difference to the nearest training image: (n,)."""
     flat = [2 * x.float().flatten(1).cpu() / 255 for x in (images, atlas.train.images)]
     return torch.cdist(*flat).min(1).values / flat[0].shape[1] ** 0.5
 
-
 compared = {"real test images": atlas.test.balanced(SIZES.n, SEEDS[0]).images} | {
     f"{f}, {n}": drawn[f, n, SEEDS[0]].images.to(run.device)
     for f, n in (
-        ("DDPM", f"DDIM {many_nfe}"),
-        ("VP", "ODE of VP"),
-        ("VE", "ODE of VE"),
+        ("DDPM", f"DDIM {many_nfe}"), ("VP", "ODE of VP"), ("VE", "ODE of VE"),
         ("NCSN", f"Langevin {many_nfe}"),
     )
 }
@@ -1335,12 +1242,12 @@ axes[0].set(
 axes[0].legend(fontsize=8)
 for j, (name, x) in enumerate(compared.items()):
     axes[1].bar(
-        np.arange(len(atlas.classes)) + 0.16 * (j - 2),
-        judge.shares(x),
-        0.15,
+        np.arange(len(atlas.classes)) + 0.16 * (j - 2), judge.shares(x), 0.15,
         label=name,
     )
-axes[1].set(xticks=range(len(atlas.classes)), ylabel="share, by the judge", ylim=(0, None))
+axes[1].set(
+    xticks=range(len(atlas.classes)), ylabel="share, by the judge", ylim=(0, None)
+)
 axes[1].set_xticklabels(atlas.classes, fontsize=8)
 plots.show(
     figure,
@@ -1363,7 +1270,10 @@ plots.show(
 )
 run.record(
     "distance to the nearest training image, DDIM over real",
-    float(closest[f"DDPM, DDIM {many_nfe}"].median() / closest["real test images"].median()),
+    float(
+        closest[f"DDPM, DDIM {many_nfe}"].median()
+        / closest["real test images"].median()
+    ),
     on="test",
     rtol=0.25,
 )
@@ -1412,7 +1322,6 @@ for a, b in descent(alpha_bars(), 50):
     way[float(sigma)] = x, (x - (1 - a).sqrt() * eyes(x, sigma)) / a.sqrt()
     x = ddim(eyes, x, [(a, b)])
 
-
 def frame(level: float):
     sigma = torch.full((4,), level, device=four.device)
     y = (four + level * dust) / math.sqrt(1 + level**2)
@@ -1424,7 +1333,9 @@ def frame(level: float):
         torch.cat([clean, way[at][1]]),
     ]
     figure, axes = plt.subplots(3, 5, figsize=(7, 4.4))
-    for line, row, name in zip(axes, rows, ("image", "with noise", "guess"), strict=True):
+    for line, row, name in zip(
+        axes, rows, ("image", "with noise", "guess"), strict=True
+    ):
         for ax, image in zip(line, row, strict=True):
             ax.imshow(image[0].cpu(), vmin=-1, vmax=1)
             ax.set(xticks=[], yticks=[])
@@ -1432,7 +1343,6 @@ def frame(level: float):
     axes[0, 4].set_visible(False)
     axes[1, 4].set_title("on the way", fontsize=10)
     return figure
-
 
 explore(
     frame,
@@ -1454,12 +1364,10 @@ explore(
 # Write $\bar x=x_t/\sqrt{\bar\alpha_t}$ and $\sigma_t$ as above. Show that (6) is one Euler step of $d\bar x/d\sigma=\epsilon_\theta$, `euler(x, eps, a, b)`
 # from $\bar\alpha=a$ to $b$.
 
-
 # %% tags=["solution"]
 def euler(x: Tensor, eps: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """One Euler step down from alpha-bar a to b, by way of x / sqrt(alpha-bar)."""
     return (x / a.sqrt() + (sigma_of(b) - sigma_of(a)) * eps) * b.sqrt()
-
 
 # %% tags=["check"]
 a, b = alpha_bars()[[700, 400]]
@@ -1474,14 +1382,18 @@ assert difference.abs().max() < 1e-10, "this is not the step of (6)"
 # Turn the sign of the score in annealed Langevin dynamics on the mixture. Where do the samples go (`ends`: right, wrong)?
 
 # %% tags=["solution"]
-z = HIGHEST * torch.randn(64, 2, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+z = HIGHEST * torch.randn(
+    64, 2, generator=torch.Generator().manual_seed(6), dtype=torch.float64
+)
 ends = [
     annealed_langevin(net, z, ncsn_sigmas(), 10, 0.2, torch.Generator().manual_seed(7))
     for net in (mixture, lambda y, sigma: -mixture(y, sigma))
 ]
 
 # %% tags=["check"]
-distance = [float(torch.cdist(x, four_modes().mu).min(1).values.median()) for x in ends]
+distance = [
+    float(torch.cdist(x, four_modes().mu).min(1).values.median()) for x in ends
+]
 print("median distance to the nearest mode, right and wrong sign:", distance)
 assert distance[0] < 0.5, "with the right sign the samples end at the modes"
 assert distance[1] > 40, "with the wrong sign they flee from all of them"

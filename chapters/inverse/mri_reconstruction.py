@@ -86,14 +86,7 @@ for R in (4, 8):  # of 64 lines
 # %%
 from medbook.phantom import brain_like
 from medbook.physics.mri import (
-    FAMILIES,
-    head_coils,
-    head_of,
-    ifft2c,
-    middle,
-    random_mask,
-    scanned,
-    seen_fully,
+    FAMILIES, head_coils, head_of, ifft2c, middle, random_mask, scanned, seen_fully,
     smooth_phase,
 )
 
@@ -103,27 +96,21 @@ FEW = 4  # of the networks for all masks; they are also tested at twice the size
 STORED = run.scale(smoke=64, laptop=256, gpu=256)
 base = run.seeds(12)
 
-
 def on(s: int) -> torch.Generator:
     """For noise, which is drawn on the device."""
     return torch.Generator(run.device).manual_seed(s)
-
 
 def cpu(s: int) -> torch.Generator:
     """For masks and shapes, which are drawn on the CPU."""
     return torch.Generator().manual_seed(s)
 
-
 SNR = 30.0  # mean signal in the head over the noise of a coil's real or imaginary part
 MASKS = tuple(FAMILIES)
 brain = run.load("mri_brain_slices", size=STORED)
 phase = smooth_phase(brain.n, 3 * STORED // 4, cpu(base[0])).to(run.device)
-
-
 def fine(magnitude: torch.Tensor) -> torch.Tensor:
     """A complex image of what is not empty of stored slices."""
     return middle(magnitude, phase.shape[-1]) / brain.value_range[1] * phase
-
 
 N_TRAIN = run.scale(smoke=10, laptop=600, gpu=1200)
 N_ASKED = run.scale(smoke=2, laptop=16, gpu=32)
@@ -151,7 +138,8 @@ pictures |= {
     "coil 4": ifft2c(full_brain)[0, 3:4].abs(),
 }
 pictures |= {
-    f"drawn head {i}": test_heads[i : i + 1].scanner_image(SIZE)[0].abs() for i in range(2)
+    f"drawn head {i}": test_heads[i : i + 1].scanner_image(SIZE)[0].abs()
+    for i in range(2)
 }
 for name in MASKS:
     mask = random_mask(name, (SIZE, SIZE), 4, cpu(base[4]))
@@ -205,11 +193,9 @@ from medbook.physics.mri import Cartesian, combine, fft2c, ifft2c, measured
 from medbook.physics.mri import random_mask, rss, unit_maps
 from medbook.solvers import Wavelets, cgls, fista
 
-
 def sense(E, y: Tensor, iterations: int) -> Tensor:
     """SENSE of eq. 2, stopped after some iterations."""
     return cgls(E, y, iterations).x
-
 
 def l1_wavelet(E, y: Tensor, lam: float, iterations: int = 100) -> Tensor:
     """Compressed sensing of eq. 2."""
@@ -223,7 +209,6 @@ def l1_wavelet(E, y: Tensor, lam: float, iterations: int = 100) -> Tensor:
     }
     return scale * fista(E, y / scale, lam, **options).x
 
-
 class Sampled(NamedTuple):
     """Samples of a scan (B, coils, H, W), where they were taken, and coil maps."""
 
@@ -235,7 +220,6 @@ class Sampled(NamedTuple):
     def E(self) -> Cartesian:
         return Cartesian(self.mask, self.maps)
 
-
 class Rung(NamedTuple):
     """A method, a scan, and the number of iterations or lambda."""
 
@@ -243,11 +227,9 @@ class Rung(NamedTuple):
     scan: Sampled
     setting: float
 
-
 def climbed(rung: Rung) -> Tensor:
     """The image of a rung of the ladder."""
     return rung.method(rung.scan.E, rung.scan.y, rung.setting)
-
 
 # %% [markdown]
 # ## Learning from the one scan that there is
@@ -260,7 +242,6 @@ def climbed(rung: Rung) -> Tensor:
 from medbook.physics.mri.grid import block
 from medbook.refuse import need, need_pair, told
 
-
 def set_aside(mask: Tensor, share: float, generator) -> tuple[Tensor, Tensor]:
     """A share of the samples by chance, none of the middle 4 x 4; and the others."""
     need(mask.dtype == torch.bool, f"the mask is {told(mask)}: give True where sampled")
@@ -272,7 +253,6 @@ def set_aside(mask: Tensor, share: float, generator) -> tuple[Tensor, Tensor]:
     aside[taken[: round(share * int(mask.sum()))]] = True
     return aside.view_as(mask), mask & ~aside.view_as(mask)
 
-
 # %% [markdown]
 # The network is *unrolled*: denoise, then solve for the image that fits both the denoised one and the samples in $\Theta$, several times with the same weights,
 #
@@ -280,11 +260,9 @@ def set_aside(mask: Tensor, share: float, generator) -> tuple[Tensor, Tensor]:
 #
 # by five conjugate gradient steps from zero, with a learned $\mu$ that starts at 0.05; the first $x$ is the same with $\mu=0$.
 
-
 # %% tags=["define"]
 def dot(u: Tensor, v: Tensor) -> Tensor:
     return (u.conj() * v).real.sum()
-
 
 def solve(E, mu: Tensor | float, b: Tensor, steps: int = 5) -> Tensor:
     """(E^H E + mu)^-1 b by conjugate gradients from 0."""
@@ -300,16 +278,13 @@ def solve(E, mu: Tensor | float, b: Tensor, steps: int = 5) -> Tensor:
         p = r + rr / before.clamp(min=1e-30) * p
     return x
 
-
 def channels(x: Tensor) -> Tensor:
     """Complex (B, 1, H, W) as two real channels."""
     return torch.cat([x.real, x.imag], 1)
 
-
 def as_complex(x: Tensor) -> Tensor:
     real, imaginary = x.float().chunk(2, 1)
     return torch.complex(real.contiguous(), imaginary.contiguous())
-
 
 class Unrolled(nn.Module):
     """Eq. 3: the samples of a mask to an image."""
@@ -335,7 +310,6 @@ class Unrolled(nn.Module):
             x = solve(E, self.mu, b + self.mu * z)
         return x
 
-
 # %% [markdown]
 # The loss compares predicted and measured samples of $\Lambda$ (or of $\Gamma$, to validate), $u$ and $v=M_\Lambda FSf(y_\Theta)$, in two norms:
 #
@@ -346,12 +320,10 @@ import time
 
 from medbook.learn.training import TrainingLog, fit, reconstruct, weights_digest
 
-
 def sample_loss(u: Tensor, v: Tensor) -> Tensor:
     """Eq. 4 on measured samples u and predicted v, real and imaginary parts apart."""
     u, v = torch.view_as_real(u).flatten(), torch.view_as_real(v).flatten()
     return ((u - v).norm() / u.norm() + (u - v).norm(1) / u.norm(1)) / 2
-
 
 @dataclass(frozen=True)
 class ZeroShot:
@@ -365,7 +337,6 @@ class ZeroShot:
     lr: float = 1e-3
     pairs: int = 25  # splits into what is given and what the loss sees
     same: bool = False  # the loss sees what is given: the ablation
-
 
 @dataclass(frozen=True)
 class Course:
@@ -385,14 +356,12 @@ class Course:
         """The image at that look: (1, H, W)."""
         return self.images[self.best]
 
-
 class OneScan(NamedTuple):
     """A scan of one slice to train on, and how."""
 
     scan: Sampled
     how: ZeroShot
     seed: int
-
 
 def zero_shot(job: OneScan) -> Course:
     """Train on one scan."""
@@ -433,9 +402,10 @@ def zero_shot(job: OneScan) -> Course:
     parameters = sum(p.numel() for p in network.parameters())
     seconds = time.perf_counter() - start
     digest = weights_digest(network)
-    log = TrainingLog(tuple(losses), len(splits), how.steps, parameters, seconds, digest)
+    log = TrainingLog(
+        tuple(losses), len(splits), how.steps, parameters, seconds, digest
+    )
     return Course(log, held_out, torch.stack(images))
-
 
 # %% [markdown]
 # ## NO-MRI: one network for every mask and every image size
@@ -452,14 +422,14 @@ def zero_shot(job: OneScan) -> Course:
 RINGS, ANGLES = 3, 8  # radial hats, and hats on a ring
 REACH = 3.0  # radius of a kernel in pixels of training: rings at 1 and 2, 0 at 3
 
-
 def hat(t: Tensor) -> Tensor:
     return (1 - t.abs()).clamp(min=0)
 
-
 def hats(reach: float) -> Tensor:
     """The basis of eq. 5, radius `reach` pixels, each of sum 1: (17, side, side)."""
-    need(1 < reach < math.inf, f"reach is {reach}: a kernel reaches further than 1 pixel")
+    need(
+        1 < reach < math.inf, f"reach is {reach}: a kernel reaches further than 1 pixel"
+    )
     n = math.ceil(reach) - 1  # hats are 0 on the rim
     axis = torch.arange(-n, n + 1, dtype=torch.float64, device="cpu")
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -467,11 +437,12 @@ def hats(reach: float) -> Tensor:
     basis = [hat(r)]
     for ring in range(1, RINGS):
         for k in range(ANGLES):
-            away = torch.remainder(phi - 2 * math.pi * k / ANGLES + math.pi, 2 * math.pi)
+            away = torch.remainder(
+                phi - 2 * math.pi * k / ANGLES + math.pi, 2 * math.pi
+            )
             basis.append(hat(r - ring) * hat(ANGLES / (2 * math.pi) * (away - math.pi)))
     found = torch.stack(basis)
     return (found / found.sum((1, 2), keepdim=True)).float()
-
 
 class Disco(nn.Module):
     """Eq. 5: (B, a, H, W) to (B, b, H, W), on the grid of training at first."""
@@ -489,11 +460,9 @@ class Disco(nn.Module):
         kernel = torch.einsum("bal,lij->baij", self.theta, self.basis.to(v.device))
         return F.conv2d(v, kernel.to(v.dtype), padding=kernel.shape[-1] // 2)
 
-
 def pixels(a: int, b: int) -> nn.Conv2d:
     """The control, the layer of variational networks: its kernel counts in pixels."""
     return nn.Conv2d(a, b, 3, padding=1, bias=False)
-
 
 # %% [markdown]
 # A U-Net of such layers (UDNO) works on complex images as two channels, of mean 0 and variance 1. Let $\mathcal R$ combine the coils' images and $\mathcal E$
@@ -509,13 +478,11 @@ def pixels(a: int, b: int) -> nn.Conv2d:
 # %% tags=["define"]
 from medbook.learn.networks import UNet
 
-
 class NormUNet(nn.Module):
     """A U-Net on a complex image, normalised before and restored after."""
 
     def __init__(self, layer, width: int) -> None:
         super().__init__()
-
         def bend(a: int, b: int) -> tuple[nn.Module, ...]:
             return layer(a, b), nn.InstanceNorm2d(b), nn.LeakyReLU(0.2)
 
@@ -526,7 +493,9 @@ class NormUNet(nn.Module):
             larger = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
             return nn.Sequential(larger, *bend(a, b))
 
-        self.unet = UNet(2, 2, (width, 2 * width, 4 * width), block, nn.AvgPool2d(2), up)
+        self.unet = UNet(
+            2, 2, (width, 2 * width, 4 * width), block, nn.AvgPool2d(2), up
+        )
 
     def forward(self, z: Tensor) -> Tensor:
         v = channels(z)
@@ -534,7 +503,6 @@ class NormUNet(nn.Module):
         h, w = v.shape[2:]
         v = F.pad((v - mean) / std, (0, -w % 4, 0, -h % 4))
         return as_complex(self.unet(v)[..., :h, :w].float() * std + mean)
-
 
 class Operator(nn.Module):
     """Eq. 6: packed scans (B, 2 coils + 1, H, W) to images (B, 1, H, W)."""
@@ -564,19 +532,18 @@ class Operator(nn.Module):
             k = k - eta * towards_data - fft2c(S * U(combine(ifft2c(k), S)))
         return rss(ifft2c(k))
 
-
 def packed(y: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Scans as real channels, scaled by their zero-filled images; and their scales."""
     scale = rss(ifft2c(y)).amax((1, 2, 3), keepdim=True)
     k = y / scale
-    return torch.cat([k.real, k.imag, mask.to(k.real).expand(len(y), -1, -1, -1)], 1), scale
-
+    return torch.cat(
+        [k.real, k.imag, mask.to(k.real).expand(len(y), -1, -1, -1)], 1
+    ), scale
 
 def unpacked(x: Tensor) -> tuple[Tensor, Tensor]:
     """Measured k-space (B, coils, H, W) and mask (B, 1, H, W)."""
     real, imaginary = x[:, :-1].float().chunk(2, 1)
     return torch.complex(real.contiguous(), imaginary.contiguous()), x[:, -1:] > 0
-
 
 # %% [markdown]
 # The loss is $1-\mathrm{SSIM}$ with a uniform window of 7 pixels, as in the paper.
@@ -586,23 +553,19 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure as ssim_index,
 )
 
-
 def ssim(x: Tensor, truth: Tensor, reduction: str | None = "none") -> Tensor:
     """SSIM of images with maximum about 1, uniform window of 7 pixels."""
     options = {"gaussian_kernel": False, "kernel_size": 7, "data_range": 1.0}
     with torch.autocast(x.device.type, enabled=False):
         return ssim_index(x.float(), truth, reduction=reduction, **options)
 
-
 def ssim_loss(x: Tensor, truth: Tensor) -> Tensor:
     return 1 - ssim(x, truth, "elementwise_mean")
-
 
 def psnr(x: Tensor, truth: Tensor) -> Tensor:
     """PSNR in dB of images with maximum 1: (B,)."""
     need_pair(x, truth)
     return -10 * (x - truth).square().mean((1, 2, 3)).clamp(min=1e-12).log10()
-
 
 # %% [markdown]
 # ## A spoke is a projection: PD-UNet on radial MRI
@@ -617,11 +580,9 @@ from medbook.phantom import Brain
 from medbook.physics.ct import Projector
 from medbook.physics.mri import Coils, Radial, scanned_spokes
 
-
 def projector_of(size: int, y: Tensor) -> Projector:
     """K for sinograms of size x size images, whatever their number of views."""
     return Radial(size, y.shape[-2], 2 * size).projector()
-
 
 # %% [markdown]
 # How nearly are the two the same? Filtered backprojection of a sinogram made by Fourier transform, against that of one made by drawing lines through the same
@@ -632,7 +593,8 @@ x = test_heads[:1].image(64).abs()
 scan = Radial(64, 101, 128)
 K = scan.projector()
 by_fourier, by_lines = (
-    K.fbp(y, "hann") for y in (scan.sinogram_of(scan.A(x), K.geometry.bins).real.to(x), K.A(x))
+    K.fbp(y, "hann")
+    for y in (scan.sinogram_of(scan.A(x), K.geometry.bins).real.to(x), K.A(x))
 )
 apart = float((by_fourier - by_lines).norm() / by_lines.norm())
 run.record("radial/fourier against lines", [apart], on="nothing")
@@ -656,16 +618,13 @@ print(f"the two images differ by {100 * apart:.1f} %")
 #
 # **Radial.** PD-UNet and a U-Net on the gridded image, magnitude images of drawn heads, an eighth of the spokes, one learning rate, no claim.
 
-
 # %% tags=["define"]
 def by_disco(width: int, nets: int, in_kspace: bool) -> Operator:
     return Operator(Disco, width, nets, in_kspace)
 
-
 def by_pixels(width: int, nets: int, in_kspace: bool) -> Operator:
     """With 9 weights a kernel instead of 17 it is wider, not smaller."""
     return Operator(pixels, round(width * (17 / 9) ** 0.5), nets, in_kspace)
-
 
 @dataclass(frozen=True)
 class Arm:
@@ -674,7 +633,6 @@ class Arm:
     design: str  # arms of one design share a learning rate
     build: Callable[[int, int], Operator]
     masks: str = "all"
-
 
 def all_arms() -> dict[str, Arm]:
     """The arms by name; the first of each design has the name of the design."""
@@ -690,7 +648,6 @@ def all_arms() -> dict[str, Arm]:
         "VarNet, one mask": Arm("VarNet", varnet, "random lines"),
     }
 
-
 class Heads(NamedTuple):
     """Drawn heads, and the grid and the coils of a scan of them."""
 
@@ -698,11 +655,9 @@ class Heads(NamedTuple):
     size: int
     coils: Coils | None = None  # one uniform coil
 
-
 def seen(job: Heads) -> Tensor:
     """Their k-space (n, coils, size, size), without noise."""
     return job.heads.kspace(job.size, job.coils)
-
 
 @dataclass(frozen=True)
 class Scans:
@@ -713,27 +668,25 @@ class Scans:
     mask: list[str]  # family of each
     R: list[float]
 
-
 def scan_all(full: Tensor, truth: Tensor, plan, snr: float, seed: int) -> Scans:
     """Measure slice i by plan[i]: family, acceleration; truth complex (B, 1, n, n)."""
     generator, n = torch.Generator().manual_seed(seed), full.shape[-1]
     noise = torch.Generator(full.device).manual_seed(seed)
     masks = torch.cat([random_mask(name, (n, n), R, generator) for name, R in plan])
     x, scale = packed(measured(full, masks, snr, noise), masks.to(full.device))
-    return Scans(x, truth.abs() / scale, *(list(part) for part in zip(*plan, strict=True)))
-
+    return Scans(
+        x, truth.abs() / scale, *(list(part) for part in zip(*plan, strict=True))
+    )
 
 def radial_of(size: int) -> Radial:
     """About an eighth of the pi / 2 size spokes that an image would need."""
     return Radial(size, size // 4 - size // 16, 2 * size)
-
 
 class Spokes(NamedTuple):
     """Magnitude images (n, 1, size, size) and their samples (n, 1, spokes, readout)."""
 
     truth: Tensor
     y: Tensor
-
 
 def spokes_of(job: Heads) -> Spokes:
     """Radial scans of one uniform coil, of magnitude images on a grid twice as fine."""
@@ -742,19 +695,16 @@ def spokes_of(job: Heads) -> Spokes:
     y = [scanned_spokes(x.to(torch.complex64), scan) for x in real.split(20)]
     return Spokes(F.avg_pool2d(real, 2), torch.cat(y))
 
-
 def radial_pd_unet(widths: tuple[int, ...], size: int) -> nn.Module:
     """PD-UNet of the chapter on CT, for the spokes of size x size images."""
     ct = chapter.load("sparse_view_ct")
     deeper = (*widths, 2 * widths[-1])
     return ct.PrimalDual(deeper, 32, scanner=partial(projector_of, size))
 
-
 def radial_unet(widths: tuple[int, ...]) -> nn.Module:
     """The U-Net of the chapter on CT."""
     ct = chapter.load("sparse_view_ct")
     return ct.Gaining(widths)
-
 
 class Test(NamedTuple):
     """What a network gets, and how dense its grid is compared with that of training.
@@ -764,7 +714,6 @@ class Test(NamedTuple):
 
     given: Tensor
     zoom: float | None = None
-
 
 @dataclass(frozen=True)
 class Job:
@@ -779,13 +728,11 @@ class Job:
     lr: float
     steps: int
 
-
 class Outcome(NamedTuple):
     """What a training gave: its log, and each test's images on the CPU."""
 
     log: TrainingLog
     images: dict[str, Tensor]
-
 
 def made(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A new network, its weights drawn from the seed."""
@@ -793,22 +740,12 @@ def made(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         torch.manual_seed(seed)
         return build()
 
-
 def trial(job: Job) -> Outcome:
     """Train, then reconstruct the tests."""
     network = made(job.build, job.seed).to(job.given.device)
     log = fit(
-        network,
-        job.given,
-        job.target,
-        loss=job.loss,
-        seed=job.seed,
-        steps=job.steps,
-        lr=job.lr,
-        batch_size=8,
-        schedule="onecycle",
-        weight_decay=0.0,
-        clip=1.0,
+        network, job.given, job.target, loss=job.loss, seed=job.seed, steps=job.steps,
+        lr=job.lr, batch_size=8, schedule="onecycle", weight_decay=0.0, clip=1.0,
     )
     found = {}
     for name, test in job.tests.items():
@@ -816,7 +753,6 @@ def trial(job: Job) -> Outcome:
             network.on_grid(test.zoom)
         found[name] = reconstruct(network, test.given, batch_size=40)
     return Outcome(log, found)
-
 
 # %% [markdown]
 # Settings first, on drawn heads with full data; then the scans.
@@ -830,35 +766,31 @@ HIGH = 6
 S = unit_maps(COILS, SIZE).to(run.device)
 BLOCK = 40  # heads a job
 
-
 def noisy_scan(full: Tensor, R: float, s: int) -> Sampled:
     """Samples on equispaced lines."""
     mask = random_mask("equispaced lines", (SIZE, SIZE), R, cpu(s))
     return Sampled(measured(full, mask, SNR, on(s)), mask.to(run.device), S)
 
-
 def one_of(scan: Sampled, i: int) -> Sampled:
     """Slice number i."""
     return scan._replace(y=scan.y[i : i + 1])
 
-
 def full_scans(heads: Brain, size: int, coils: Coils) -> Tensor:
     """Full k-space of drawn heads, block by block."""
     starts = range(0, len(heads), BLOCK)
-    return torch.cat(run.map(seen, [Heads(heads[k : k + BLOCK], size, coils) for k in starts]))
-
+    return torch.cat(
+        run.map(seen, [Heads(heads[k : k + BLOCK], size, coils) for k in starts])
+    )
 
 def error(x: Tensor, truth: Tensor) -> np.ndarray:
     """Error of the complex image within the head, 0 to 1: (slices,)."""
     return nrmse(x, truth, head_of(truth)).cpu().numpy()
 
-
 asked_full = full_scans(asked_heads, SIZE, head_coils(COILS))
 asked_x = seen_fully(asked_full)
 ITERATIONS = run.scale(smoke=(4, 8), laptop=(3, 6, 12, 25, 50), gpu=(3, 6, 12, 25, 50))
 LAMBDAS = run.scale(
-    smoke=(1e-3, 1e-2),
-    laptop=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    smoke=(1e-3, 1e-2), laptop=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     gpu=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
 )
 FISTA_STEPS = run.scale(smoke=10, laptop=100, gpu=200)
@@ -887,16 +819,16 @@ how = ZeroShot(
     every=run.scale(smoke=2, laptop=10, gpu=10),
 )
 WAYS = {
-    "ZS-SSL": {},
-    "ZS-SSL, one split": {"pairs": 1},
+    "ZS-SSL": {}, "ZS-SSL, one split": {"pairs": 1},
     "ZS-SSL, loss on its input": {"same": True},
 }
-ZS_LEARNING_RATES = run.scale(smoke=(1e-3,), laptop=(5e-4, 1e-3, 3e-3), gpu=(5e-4, 1e-3, 3e-3))
+ZS_LEARNING_RATES = run.scale(
+    smoke=(1e-3,), laptop=(5e-4, 1e-3, 3e-3), gpu=(5e-4, 1e-3, 3e-3)
+)
 asked_scan, two = noisy_scan(asked_full[:2], HIGH, base[6]), range(2)
 jobs = {
     (lr, i): OneScan(one_of(asked_scan, i), replace(how, lr=lr), base[6] + i)
-    for lr in ZS_LEARNING_RATES
-    for i in two
+    for lr in ZS_LEARNING_RATES for i in two
 }
 courses = dict(zip(jobs, run.map(zero_shot, list(jobs.values())), strict=True))
 of_rate = {}
@@ -906,9 +838,7 @@ for lr in ZS_LEARNING_RATES:
 how = replace(how, lr=min(of_rate, key=of_rate.get))
 run.record("choice/ZS-SSL", list(of_rate.values()), on="validation")
 print(
-    "ZS-SSL:",
-    ", ".join(f"{lr:g}: {q:.3f}" for lr, q in of_rate.items()),
-    "; chosen:",
+    "ZS-SSL:", ", ".join(f"{lr:g}: {q:.3f}" for lr, q in of_rate.items()), "; chosen:",
     how.lr,
 )
 
@@ -940,8 +870,7 @@ for s in SEEDS:
             arms = WAYS if s in FEWER else ("ZS-SSL",)
             jobs |= {
                 (arm, s, i): OneScan(one_of(scan, i), replace(how, **WAYS[arm]), s + i)
-                for arm in arms
-                for i in range(brain.n)
+                for arm in arms for i in range(brain.n)
             }
 for (arm, R, _), x in zip(rungs, run.map(climbed, list(rungs.values())), strict=True):
     ladder.setdefault((arm, R), []).append(x)
@@ -987,25 +916,29 @@ LEARNING_RATES = run.scale(
 )
 coils = head_coils(FEW)
 
-
 def plan_of(n: int, families: tuple[str, ...], s: int) -> list[tuple[str, float]]:
     """Family and acceleration of each of n scans, by chance."""
     rng = np.random.default_rng(s)
     chosen_families = rng.integers(len(families), size=n)
     rates = rng.integers(len(ACCELERATIONS), size=n)
-    return [(families[i], ACCELERATIONS[j]) for i, j in zip(chosen_families, rates, strict=True)]
+    return [
+        (families[i], ACCELERATIONS[j])
+        for i, j in zip(chosen_families, rates, strict=True)
+    ]
 
-
-train_full, asked_small = (full_scans(heads, SMALL, coils) for heads in (train_heads, asked_heads))
+train_full, asked_small = (
+    full_scans(heads, SMALL, coils) for heads in (train_heads, asked_heads)
+)
 KINDS = {"all": MASKS, "random lines": ("random lines",)}
 train_x, asked_small_x = seen_fully(train_full), seen_fully(asked_small)
 training = {
-    kind: scan_all(train_full, train_x, plan_of(N_TRAIN, families, base[8]), SNR, base[8])
+    kind: scan_all(
+        train_full, train_x, plan_of(N_TRAIN, families, base[8]), SNR, base[8]
+    )
     for kind, families in KINDS.items()
 }
 asked_plan = plan_of(N_ASKED, MASKS, base[9])
 asked = scan_all(asked_small, asked_small_x, asked_plan, SNR, base[9])
-
 
 def job_of(arm: Arm, s: int, lr: float, tests: dict[str, Test], steps: int) -> Job:
     """Train an arm on the scans of its masks."""
@@ -1013,13 +946,11 @@ def job_of(arm: Arm, s: int, lr: float, tests: dict[str, Test], steps: int) -> J
     build = partial(arm.build, WIDTH, NETS)
     return Job(build, ssim_loss, scans.packed, scans.truth, tests, s, lr, steps)
 
-
 DESIGNS = tuple(dict.fromkeys(arm.design for arm in ARMS.values()))
 asked_test = {"asked": Test(asked.packed, 1.0)}
 jobs = {
     (design, lr): job_of(ARMS[design], base[10], lr, asked_test, SHORT)
-    for design in DESIGNS
-    for lr in LEARNING_RATES
+    for design in DESIGNS for lr in LEARNING_RATES
 }
 quality = {
     what: float(ssim(outcome.images["asked"], asked.truth.cpu()).mean())
@@ -1049,7 +980,9 @@ for (name, n), (full, reference) in fulls.items():
     plan = [what for what in grid for _ in range(len(full))]
     full, reference = (x.repeat(len(grid), 1, 1, 1) for x in (full, reference))
     tests[name, n] = scan_all(full, reference, plan, SNR, base[11])
-given_tests = {f"{name} {n}": Test(scans.packed, n / SMALL) for (name, n), scans in tests.items()}
+given_tests = {
+    f"{name} {n}": Test(scans.packed, n / SMALL) for (name, n), scans in tests.items()
+}
 for name in ("heads", "brain"):  # kernels of the grid of training on the finer grid
     frozen = Test(tests[name, 2 * SMALL].packed, 1.0)
     given_tests[f"{name} {2 * SMALL}, frozen"] = frozen
@@ -1057,8 +990,7 @@ for name in ("heads", "brain"):  # kernels of the grid of training on the finer 
 FIVE = ("neural operator", "VarNet", "VarNet and k-space")
 jobs = {
     (name, s): job_of(arm, s, rate[arm.design], given_tests, STEPS)
-    for name, arm in ARMS.items()
-    for s in (SEEDS if name in FIVE else FEWER)
+    for name, arm in ARMS.items() for s in (SEEDS if name in FIVE else FEWER)
 }
 images: dict[tuple[str, str], list[Tensor]] = {}
 logs: dict[str, list[TrainingLog]] = {}
@@ -1075,7 +1007,6 @@ for arm, done in logs.items():
 # %% tags=["hide-output"]
 N_RADIAL, RADIAL_STEPS = run.scale(smoke=(4, 2), laptop=(240, 240), gpu=(480, 240))
 
-
 class Sinograms(NamedTuple):
     """Magnitude images, their sinograms of few spokes, and FBP images of these."""
 
@@ -1083,10 +1014,8 @@ class Sinograms(NamedTuple):
     sinogram: Tensor
     fbp: Tensor
 
-
 radial_scan = radial_of(SIZE)
 K = radial_scan.projector()
-
 
 def radial_scans(heads: Brain, s: int) -> Sinograms:
     """Measured with noise."""
@@ -1097,13 +1026,10 @@ def radial_scans(heads: Brain, s: int) -> Sinograms:
     sinogram = radial_scan.sinogram_of(y, K.geometry.bins).real.float()
     return Sinograms(truth, sinogram, K.fbp(sinogram, "hann"))
 
-
 radial_train = radial_scans(train_heads[:N_RADIAL], base[8])
 radial_test = radial_scans(test_heads, base[9])
 truth_r = run.phantom(
-    "drawn_magnitudes",
-    radial_test.truth,
-    value_unit="arbitrary unit",
+    "drawn_magnitudes", radial_test.truth, value_unit="arbitrary unit",
     unit="drawn head",
 ).targets
 widths = run.scale(smoke=(4, 8, 8), laptop=(16, 32, 64), gpu=(32, 64, 128))
@@ -1112,15 +1038,14 @@ RADIAL = {  # a network, and what it gets
     "U-Net on gridded": (partial(radial_unet, widths), "fbp"),
 }
 
-
 def radial_job(build: Callable[[], nn.Module], given: str, s: int) -> Job:
     test = {"test": Test(getattr(radial_test, given))}
     x, truth = getattr(radial_train, given), radial_train.truth
     return Job(build, F.l1_loss, x, truth, test, s, 3e-3, RADIAL_STEPS)
 
-
 jobs = {
-    (arm, s): radial_job(build, given, s) for arm, (build, given) in RADIAL.items() for s in FEWER
+    (arm, s): radial_job(build, given, s)
+    for arm, (build, given) in RADIAL.items() for s in FEWER
 }
 found = dict(zip(jobs, run.map(trial, list(jobs.values())), strict=True))
 radial_images = {
@@ -1137,22 +1062,18 @@ run.arms_table()
 
 # %%
 goal = seen_fully(scanned(fine(brain.targets), COILS, SIZE))
-
-
 def ladder_error(arm: str, R: float = HIGH) -> np.ndarray:
     """Error of the complex image: (seeds, slices)."""
     return np.stack([error(x, goal) for x in ladder[arm, R]])
 
-
 def course_error(arm: str) -> np.ndarray:
     """Error at each look of a zero-shot training: (seeds, slices, looks)."""
-
     def of(course: Course, truth: Tensor) -> list[float]:
         return [error(x[None].to(truth), truth)[0] for x in course.images]
-
     slices_of = [goal[i : i + 1] for i in range(len(goal))]
-    return np.array([[of(*pair) for pair in zip(row, slices_of, strict=True)] for row in zs[arm]])
-
+    return np.array(
+        [[of(*pair) for pair in zip(row, slices_of, strict=True)] for row in zs[arm]]
+    )
 
 def picked(arm: str, look: str = "best") -> np.ndarray:
     """Error at one look, (seeds, slices).
@@ -1162,11 +1083,9 @@ def picked(arm: str, look: str = "best") -> np.ndarray:
     errors = course_error(arm)
     looks = {
         "best": np.array([[course.best for course in row] for row in zs[arm]]),
-        "last": np.full(errors.shape[:2], -1),
-        "oracle": errors.argmin(2),
+        "last": np.full(errors.shape[:2], -1), "oracle": errors.argmin(2),
     }
     return np.take_along_axis(errors, looks[look][:, :, None], 2)[:, :, 0]
-
 
 SHOWN = ("zero-filled", "SENSE", "l1-wavelet")
 for arm in SHOWN:
@@ -1176,14 +1095,9 @@ for arm in zs:
     for look in ("best", "last", "oracle"):
         run.record(f"nrmse/{arm}/{HIGH}/{look}", picked(arm, look).mean(1), on="test")
 
-
 def scores(
-    arm: str,
-    name: str,
-    measure=ssim,
-    families: tuple[str, ...] = MASKS,
-    at: tuple[float, ...] = ACCELERATIONS,
-    as_on: str = "",
+    arm: str, name: str, measure=ssim, families: tuple[str, ...] = MASKS,
+    at: tuple[float, ...] = ACCELERATIONS, as_on: str = "",
 ) -> np.ndarray:
     """(seeds, slices), mean over families and accelerations.
 
@@ -1196,17 +1110,20 @@ def scores(
     planned = zip(scans.mask, scans.R, strict=True)
     keep = np.array([family in families and R in at for family, R in planned])
     truth = scans.truth.cpu() / top
-    values = np.stack([measure(x / top, truth).numpy() for x in images[arm, name + as_on]])
+    values = np.stack(
+        [measure(x / top, truth).numpy() for x in images[arm, name + as_on]]
+    )
     each = keep.sum() // len(fulls[group, int(n)][0])  # scans of a slice
     return values[:, keep].reshape(len(values), each, -1).mean(1)
-
 
 COARSE, DOUBLE = (f"heads {n}" for n in (SMALL, 2 * SMALL))
 BRAIN = f"brain {SMALL}"
 for arm in ARMS:
     for name in (COARSE, DOUBLE, BRAIN, f"brain {2 * SMALL}"):
         run.record(f"ssim/{name}/{arm}", scores(arm, name).mean(1), on="test")
-        run.record(f"psnr/{name}/{arm}", scores(arm, name, psnr).mean(1), unit="dB", on="test")
+        run.record(
+            f"psnr/{name}/{arm}", scores(arm, name, psnr).mean(1), unit="dB", on="test"
+        )
 radial_top = truth_r.cpu().amax((1, 2, 3), keepdim=True)
 for arm, found in radial_images.items():
     goal_r = truth_r.cpu() / radial_top
@@ -1221,35 +1138,28 @@ for arm, found in radial_images.items():
 # %%
 slices, heads = np.arange(brain.n), np.arange(N_TEST)
 
-
 def compare(ours: np.ndarray, baseline: np.ndarray, units: np.ndarray) -> dict:
     """What a claim takes: the seeds that two arms share, and the independent units."""
     n = min(len(ours), len(baseline))
     return {"ours": ours[:n], "baseline": baseline[:n], "units": units}
 
-
 def structure(arm: str, R: float = 4) -> np.ndarray:
     """Correlation of |error| with the edges of the reference: (seeds, slices)."""
     gy, gx = torch.gradient(goal.abs(), dim=(2, 3))
     edges, inside = torch.hypot(gy, gx), head_of(goal)
-
     def of(x: Tensor, i: int) -> float:
         wrong = (x - goal).abs()[i][inside[i]]
         return float(torch.corrcoef(torch.stack([wrong, edges[i][inside[i]]]))[0, 1])
-
     return np.array([[of(x, i) for i in range(len(goal))] for x in ladder[arm, R]])
-
 
 def lost(arm: str, as_on: str = "") -> np.ndarray:
     """PSNR that the finer grid costs: (seeds, heads)."""
     return scores(arm, COARSE, psnr) - scores(arm, DOUBLE, psnr, as_on=as_on)
 
-
 def gain(R: float) -> np.ndarray:
     """PSNR that the U-Net in k-space adds at an acceleration: (seeds, heads)."""
     without = scores("operator, image only", COARSE, psnr, at=(R,))
     return scores("neural operator", COARSE, psnr, at=(R,))[: len(without)] - without
-
 
 run.claim(
     "mri-tutorial-1",
@@ -1259,21 +1169,31 @@ run.claim(
     "mri-tutorial-2",
     **compare(ladder_error("l1-wavelet", 4), ladder_error("SENSE", 4), slices),
 )
-run.claim("mri-tutorial-3", **compare(picked("ZS-SSL"), ladder_error("l1-wavelet"), slices))
+run.claim(
+    "mri-tutorial-3", **compare(picked("ZS-SSL"), ladder_error("l1-wavelet"), slices)
+)
 run.claim("mri-tutorial-4", **compare(picked("ZS-SSL"), ladder_error("SENSE"), slices))
 best = picked("ZS-SSL", "oracle")
-run.claim("mri-tutorial-5", **compare(picked("ZS-SSL") / best, np.ones_like(best), slices))
-run.claim("mri-tutorial-6", **compare(picked("ZS-SSL"), picked("ZS-SSL", "last"), slices))
+run.claim(
+    "mri-tutorial-5", **compare(picked("ZS-SSL") / best, np.ones_like(best), slices)
+)
+run.claim(
+    "mri-tutorial-6", **compare(picked("ZS-SSL"), picked("ZS-SSL", "last"), slices)
+)
 run.claim(
     "mri-tutorial-7",
     **compare(picked("ZS-SSL"), picked("ZS-SSL, loss on its input"), slices),
 )
-run.claim("mri-tutorial-8", **compare(picked("ZS-SSL"), picked("ZS-SSL, one split"), slices))
+run.claim(
+    "mri-tutorial-8", **compare(picked("ZS-SSL"), picked("ZS-SSL, one split"), slices)
+)
 run.claim(
     "mri-tutorial-9",
     ours=np.stack([ladder_error("SENSE", R).mean(1) for R in RATES_OF], 1),
 )
-run.claim("mri-tutorial-10", **compare(structure("l1-wavelet"), structure("SENSE"), slices))
+run.claim(
+    "mri-tutorial-10", **compare(structure("l1-wavelet"), structure("SENSE"), slices)
+)
 one_sense, one_filled = (
     torch.stack(ladder[f"{arm}, one coil", 4]).abs().cpu().numpy()
     for arm in ("SENSE", "zero-filled")
@@ -1293,7 +1213,9 @@ run.claim("no-mri-4", **compare(lost(mine), lost(same_layout), heads))
 run.claim("no-mri-5", **compare(lost(mine), lost(mine, ", frozen"), heads))
 run.claim(
     "no-mri-6",
-    **compare(scores(mine, COARSE, psnr), scores("operator, image only", COARSE, psnr), heads),
+    **compare(
+        scores(mine, COARSE, psnr), scores("operator, image only", COARSE, psnr), heads
+    ),
 )
 run.claim("no-mri-7", **compare(gain(6), gain(4), heads))
 UNSEEN = tuple(name for name in MASKS if name != "random lines")
@@ -1305,7 +1227,9 @@ run.claim(
         heads,
     ),
 )
-run.claim("no-mri-9", **compare(scores(mine, COARSE), scores(same_layout, COARSE), heads))
+run.claim(
+    "no-mri-9", **compare(scores(mine, COARSE), scores(same_layout, COARSE), heads)
+)
 run.claims_table()
 
 # %% tags=["hide-input"]
@@ -1325,18 +1249,14 @@ for arm in SHOWN:
 trained = {arm: np.mean([c.log.seconds for row in zs[arm] for c in row]) for arm in zs}
 rows += [
     [
-        arm,
-        *(f"{picked(arm).mean():.3f}" if R == HIGH else "" for R in RATES_OF),
-        "",
+        arm, *(f"{picked(arm).mean():.3f}" if R == HIGH else "" for R in RATES_OF), "",
         f"{1000 * trained[arm]:.0f} (training)",
     ]
     for arm in zs
 ]
 Table(
     [
-        "method",
-        *(f"R = {R}" for R in RATES_OF),
-        "error follows edges (R = 4)",
+        "method", *(f"R = {R}" for R in RATES_OF), "error follows edges (R = 4)",
         "ms a slice",
     ],
     rows,
@@ -1345,13 +1265,11 @@ Table(
     "machine, one thread.",
 )
 
-
 # %% tags=["hide-input"]
 def byte(x: Tensor) -> np.ndarray:
     """Magnitudes 0 to 1 as grey images."""
     x = (255 * x.abs().clamp(0, 1)).round().expand(-1, 3, -1, -1)
     return x.cpu().numpy().astype(np.uint8)
-
 
 top = goal[:1].abs().max()
 shown = {arm: ladder[arm, HIGH][0][:1] for arm in SHOWN}
@@ -1381,7 +1299,9 @@ plots.show(
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.6), layout="constrained")
 for arm in SHOWN:
-    axes[0].plot(RATES_OF, [ladder_error(arm, R).mean() for R in RATES_OF], "o-", label=arm)
+    axes[0].plot(
+        RATES_OF, [ladder_error(arm, R).mean() for R in RATES_OF], "o-", label=arm
+    )
 axes[0].plot([HIGH], [picked("ZS-SSL").mean()], "k*", ms=10, label="ZS-SSL")
 axes[0].set(xlabel="acceleration", ylabel="error")
 looks = how.every * np.arange(1, course_error("ZS-SSL").shape[2] + 1)
@@ -1446,7 +1366,9 @@ plots.show(
 # %% tags=["hide-input"]
 rows, x = [], tests["brain", SMALL].packed[:1]
 once = {
-    name: partial(reconstruct, made(partial(arm.build, WIDTH, NETS), 0).to(run.device), x)
+    name: partial(
+        reconstruct, made(partial(arm.build, WIDTH, NETS), 0).to(run.device), x
+    )
     for name, arm in ARMS.items()
 }
 (took,) = run.map(race, [once])
@@ -1464,12 +1386,8 @@ cells = [
 rows.append(["neural operator, kernels frozen", "", cells[0], "", cells[1], ""])
 Table(
     [
-        "network",
-        f"heads, {SMALL} px",
-        f"heads, {2 * SMALL} px",
-        f"brain slices, {SMALL} px",
-        f"brain slices, {2 * SMALL} px",
-        "ms a slice",
+        "network", f"heads, {SMALL} px", f"heads, {2 * SMALL} px",
+        f"brain slices, {SMALL} px", f"brain slices, {2 * SMALL} px", "ms a slice",
     ],
     rows,
     "SSIM / PSNR in dB, means over five families of masks, accelerations 4 and 6, "
@@ -1487,7 +1405,9 @@ for arm, mark in marks.items():
         mark,
         label=arm,
     )
-axes[0].set_xticks(range(len(MASKS)), [name.replace(" ", "\n") for name in MASKS], fontsize=8)
+axes[0].set_xticks(
+    range(len(MASKS)), [name.replace(" ", "\n") for name in MASKS], fontsize=8
+)
 axes[0].set(ylabel=f"SSIM, drawn heads, {SMALL} px")
 axes[0].legend(fontsize=7)
 plots.intervals(
@@ -1513,7 +1433,9 @@ row = tests["brain", 2 * SMALL].mask.index("radial lines")
 column = {"reference": tests["brain", 2 * SMALL].truth[row : row + 1]} | {
     arm: images[arm, f"brain {2 * SMALL}"][0][row : row + 1] for arm in FIVE
 }
-column["operator, frozen"] = images[mine, f"brain {2 * SMALL}, frozen"][0][row : row + 1]
+column["operator, frozen"] = images[mine, f"brain {2 * SMALL}, frozen"][0][
+    row : row + 1
+]
 top = column["reference"].max().cpu()
 plots.show(
     plots.image_grid(
@@ -1538,7 +1460,10 @@ column = {"reference": truth_r[:1].cpu()} | {
 plots.show(
     plots.image_grid(
         np.concatenate([byte(x / truth_r[0].max().cpu()) for x in column.values()]),
-        titles=[name if name == "reference" else f"{name}\n{means[name]:.3f}" for name in column],
+        titles=[
+            name if name == "reference" else f"{name}\n{means[name]:.3f}"
+            for name in column
+        ],
     ),
     caption=f"A drawn head (phantom) from {radial_scan.spokes} spokes of {SIZE} x "
     f"{SIZE} pixels, and the mean SSIM of {N_TEST} heads. The networks had "
@@ -1601,14 +1526,15 @@ rungs = {}
 for name in FAMILIES_SHOWN:
     for R in (2, 4, 6, 8):
         mask = random_mask(name, (SIZE, SIZE), float(R), cpu(0))
-        scan = Sampled(measured(full_brain[:1], mask, SNR, on(0)), mask.to(run.device), S)
+        scan = Sampled(
+            measured(full_brain[:1], mask, SNR, on(0)), mask.to(run.device), S
+        )
         SHOWN_SCANS[f"{name} {R}"] = scan
         # settings are those chosen for lines
         near = min(RATES_OF, key=lambda r: abs(r - R))
         for arm, method in METHODS.items():
             rungs[f"{name} {R}", arm] = Rung(method, scan, chosen[arm, near])
 images_shown = dict(zip(rungs, run.map(climbed, list(rungs.values())), strict=True))
-
 
 def draw_scan(which: str):
     scan = SHOWN_SCANS[which]
@@ -1624,7 +1550,6 @@ def draw_scan(which: str):
     for ax in axes:
         ax.set(xticks=[], yticks=[])
     return figure
-
 
 explore(
     draw_scan,
@@ -1645,7 +1570,6 @@ explore(
 # Swap `ifftshift` and `fftshift` in the transform, in a function `swapped(k)`. What becomes of the image for an odd number of samples, and why does nobody
 # notice with an even one?
 
-
 # %% tags=["solution"]
 def swapped(k: Tensor) -> Tensor:
     """The images of k-space k, with the two shifts exchanged."""
@@ -1653,12 +1577,15 @@ def swapped(k: Tensor) -> Tensor:
         torch.fft.ifft2(torch.fft.fftshift(k, dim=(-2, -1)), norm="ortho"), dim=(-2, -1)
     )
 
-
 k = middle(fft2c(fine(brain.images[:1])), 32)
 changed = [
-    float((swapped(some) - ifft2c(some)).norm() / some.norm()) for some in (k, k[..., 1:, 1:])
+    float((swapped(some) - ifft2c(some)).norm() / some.norm())
+    for some in (k, k[..., 1:, 1:])
 ]
-print(f"32 x 32 samples: the images differ by {changed[0]:.2f}; 31 x 31: by {changed[1]:.2f}")
+print(
+    f"32 x 32 samples: the images differ by {changed[0]:.2f}; 31 x 31: by "
+    f"{changed[1]:.2f}"
+)
 
 # %% tags=["check"]
 even = torch.arange(64.0).sin().reshape(1, 1, 8, 8).to(torch.complex64)
@@ -1700,12 +1627,10 @@ assert short[99] < long[99], "with a step of 2 a part of the error stays"
 # Show that DISCO's output hardly depends on the grid, and that of a 3 x 3 convolution does: filter a smooth image at 32 and at 64 pixels and compare at the
 # same places. Put the relative change of DISCO's output, and that of the convolution's, into a list `changes`.
 
-
 # %% tags=["solution"]
 def smooth(n: int) -> Tensor:
     """Two waves along a row."""
     return torch.cos(2 * math.pi * 2 * torch.arange(n) / n).expand(1, 1, n, n)
-
 
 layer, control = Disco(1, 1), pixels(1, 1)
 with torch.no_grad():

@@ -66,25 +66,17 @@ VIEWS = 24
 MORE = 48
 FULL = 192  # views of the student, of the teacher, of a full scan
 
-
 def scan(size: int, views: int) -> FanBeam:
     """The scanner with size x size pixels over the field, 1.5 bins a pixel."""
     bins = 3 * size // 2
     return FanBeam(
-        size=size,
-        pixel_mm=FIELD / size,
-        views=views,
-        bins=bins,
-        pitch_mm=1030 / bins,
-        source_mm=595,
-        detector_mm=490,
+        size=size, pixel_mm=FIELD / size, views=views, bins=bins, pitch_mm=1030 / bins,
+        source_mm=595, detector_mm=490,
     )
-
 
 def operator(y: Tensor) -> Projector:
     """K of eq. 1 for the scan that gave the data y, (B, C, views, bins)."""
     return Projector(scan(2 * y.shape[-1] // 3, y.shape[-2]), MU_WATER)
-
 
 # %% tags=["nbval-check-output"]
 geometry = scan(64, VIEWS)
@@ -108,7 +100,6 @@ print(
 # %% tags=["define"]
 from medbook.phantom import ellipses_and_lines, thorax_like
 
-
 def project(source, geometry: FanBeam, rays: int = 3) -> Tensor:
     """Data (B, 1, views, bins) without noise, of shapes or fine images (B, 1, N, N)."""
     fine = geometry.finer(rays)
@@ -119,7 +110,6 @@ def project(source, geometry: FanBeam, rays: int = 3) -> Tensor:
         y = source.line_integrals(*fine.rays())  # of 1/mm over mm
     return y.reshape(-1, 1, geometry.views, geometry.bins, rays).mean(-1).float()
 
-
 class Block(NamedTuple):
     """Drawings to make with one seed."""
 
@@ -129,14 +119,12 @@ class Block(NamedTuple):
     seed: int
     device: torch.device
 
-
 class Drawn(NamedTuple):
     """Images (n, 1, size, size) in units of water; for each number of views the data
     (n, 1, views, bins) without noise."""
 
     images: Tensor
     data: tuple[Tensor, ...]
-
 
 def draw_slices(block: Block) -> Drawn:
     """One drawing in four is of plain shapes, the others are chests."""
@@ -149,13 +137,11 @@ def draw_slices(block: Block) -> Drawn:
     data = (torch.cat([project(shapes, s) for shapes in drawn]) for s in scans)
     return Drawn(images.float(), tuple(data))
 
-
 def together(blocks: list[Drawn]) -> Drawn:
     """Several blocks as one."""
     data = zip(*(block.data for block in blocks), strict=True)
     images = torch.cat([block.images for block in blocks])
     return Drawn(images, tuple(torch.cat(of_views) for of_views in data))
-
 
 class Exposure(NamedTuple):
     """Images (B, 1, N, N) on a fine grid in units of water; how they are scanned."""
@@ -163,11 +149,9 @@ class Exposure(NamedTuple):
     images: Tensor
     geometry: FanBeam
 
-
 def exposed(exposure: Exposure) -> Tensor:
     """The data of an exposure, without noise."""
     return project(exposure.images, exposure.geometry)
-
 
 # %%
 import numpy as np
@@ -181,20 +165,19 @@ N_TEST = run.scale(smoke=8, laptop=64, gpu=64)
 DOSE = 1e5  # photons on a bin, without a patient
 base = run.seeds(5)
 
-
 def in_water(hu: Tensor) -> Tensor:
     """Hounsfield units in units of water."""
     return (1 + hu / 1000).clamp(min=0)
-
 
 def drawings_of(n: int, views: tuple[int, ...], first: int) -> Drawn:
     """n drawings and their data, each block with a seed of its own."""
     starts = range(0, n, BLOCK)
     seeds = run.seeds(first + len(starts))[first:]
     sizes = [min(BLOCK, n - start) for start in starts]
-    jobs = [Block(k, SIZE, views, s, run.device) for k, s in zip(sizes, seeds, strict=True)]
+    jobs = [
+        Block(k, SIZE, views, s, run.device) for k, s in zip(sizes, seeds, strict=True)
+    ]
     return together(run.map(draw_slices, jobs))
-
 
 patient = run.load("chest_ct_lidc", size=FINE)
 every = slice(None, None, run.scale(smoke=16, laptop=4, gpu=4))
@@ -234,17 +217,11 @@ pictures |= {
 for ax, (name, image) in zip(axes.flat, pictures.items(), strict=True):
     sinogram = name.endswith("views") and not name.startswith("FBP")
     ax.imshow(
-        image[0].cpu(),
-        vmin=0,
-        vmax=None if sinogram else 1.6,
-        aspect="auto" if sinogram else "equal",
-        interpolation="nearest",
+        image[0].cpu(), vmin=0, vmax=None if sinogram else 1.6,
+        aspect="auto" if sinogram else "equal", interpolation="nearest",
     )
     ax.set(
-        title=name,
-        xticks=[],
-        yticks=[],
-        xlabel="bin" if sinogram else "",
+        title=name, xticks=[], yticks=[], xlabel="bin" if sinogram else "",
         ylabel="view" if sinogram else "",
     )
 plots.show(
@@ -268,17 +245,13 @@ from torchmetrics.functional.image import (
 from medbook.refuse import need, need_pair, told
 
 WINDOWS = {  # centre and width in HU
-    "wide": (500, 3000),
-    "soft tissue": (50, 500),
-    "lung": (-600, 800),
+    "wide": (500, 3000), "soft tissue": (50, 500), "lung": (-600, 800),
 }
-
 
 def shown(x: Tensor, window: str) -> Tensor:
     """Images in units of water as a window shows them, in [0, 1]."""
     need(window in WINDOWS, f"no window {window!r}: choose one of {', '.join(WINDOWS)}")
     return hu_window(1000 * (x - 1), *WINDOWS[window])
-
 
 def psnr(x: Tensor, truth: Tensor, window: str = "wide") -> Tensor:
     """PSNR in dB of each image in a window: (B,)."""
@@ -286,13 +259,11 @@ def psnr(x: Tensor, truth: Tensor, window: str = "wide") -> Tensor:
     error = (shown(x, window) - shown(truth, window)).square().mean((1, 2, 3))
     return -10 * error.clamp(min=1e-12).log10()
 
-
 def ssim(x: Tensor, truth: Tensor, window: str = "wide") -> Tensor:
     """SSIM of each image in a window, Gaussian weights of 1.5 pixels: (B,)."""
     need_pair(x, truth)
     pair = shown(x, window), shown(truth, window)
     return ssim_index(*pair, data_range=1.0, reduction="none").reshape(-1)
-
 
 # %% [markdown]
 # ## Reconstruct without learning: FBP, SIRT, TV
@@ -324,14 +295,11 @@ def ssim(x: Tensor, truth: Tensor, window: str = "wide") -> Tensor:
 from medbook.learn.networks import UNet
 from medbook.solvers import sgp, smooth_tv_objective
 
-
 def conv(a: int, b: int, side: int = 3) -> nn.Conv2d:
     return nn.Conv2d(a, b, side, padding=side // 2)
 
-
 def twice_as_large(a: int, b: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(a, b, 2, 2)
-
 
 class Residual(nn.Module):
     """RISING's block: [convolution, batch norm, ReLU] twice, joined with its input."""
@@ -339,17 +307,12 @@ class Residual(nn.Module):
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
         layers = (
-            conv(a, b),
-            nn.BatchNorm2d(b),
-            nn.ReLU(),
-            conv(b, b),
-            nn.BatchNorm2d(b),
+            conv(a, b), nn.BatchNorm2d(b), nn.ReLU(), conv(b, b), nn.BatchNorm2d(b),
         )
         self.body, self.join = nn.Sequential(*layers, nn.ReLU()), conv(a + b, b)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.join(torch.cat([x, self.body(x)], 1))
-
 
 class Gaining(nn.Module):
     """RISING's network L: a non-negative image from an image."""
@@ -364,7 +327,6 @@ class Gaining(nn.Module):
         x = self.unet(x)
         return F.leaky_relu(x, 0.01) if self.training else F.relu(x)
 
-
 # %% [markdown]
 # ## PD-UNet: learn the steps of a primal-dual solver
 # A primal-dual solver corrects the image $f$ and, in turn, a variable $h$ in the space of the data. The learned primal-dual network replaces both corrections
@@ -377,7 +339,6 @@ class Gaining(nn.Module):
 # $h$ has 5 channels, $f$ has 4, the bar is the mean over channels, $w^d$ starts at 1 and $w^p$ at 0: an untrained network returns the FBP image. The statistics
 # of $\mathcal N$ are those of the measured data throughout. The original network starts at $f_0=0$ and has the small block in both steps.
 
-
 # %% tags=["define"]
 class SmallBlock(nn.Module):
     """Three convolutions with PReLU; a sinogram is circular along its views."""
@@ -386,7 +347,9 @@ class SmallBlock(nn.Module):
         super().__init__()
         sizes = (a, width), (width, width), (width, b)
         self.convolutions = nn.ModuleList(nn.Conv2d(*size, 3) for size in sizes)
-        self.activations = nn.ModuleList((nn.PReLU(width), nn.PReLU(width), nn.Identity()))
+        self.activations = nn.ModuleList(
+            (nn.PReLU(width), nn.PReLU(width), nn.Identity())
+        )
         self.views = views  # "circular", or "replicate" for images
         for convolution in self.convolutions:
             nn.init.zeros_(convolution.bias)
@@ -397,29 +360,22 @@ class SmallBlock(nn.Module):
             x = activation(layer(F.pad(x, (0, 0, 1, 1), mode=self.views)))
         return x
 
-
 def plain_block(a: int, b: int) -> nn.Sequential:
     """PD-UNet's block: [convolution, ReLU, batch norm] twice."""
     layers = (conv(a, b), nn.ReLU(), nn.BatchNorm2d(b), conv(b, b), nn.ReLU())
     return nn.Sequential(*layers, nn.BatchNorm2d(b))
 
-
 def bilinear(a: int, b: int) -> nn.Sequential:
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(a, b, 1))
-
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(a, b, 1)
+    )
 
 class PrimalDual(nn.Module):
     """Eq. 5 on sinograms (B, 1, views, bins); `original`: small blocks in each step."""
 
     def __init__(
-        self,
-        widths: tuple[int, ...],
-        small: int,
-        *,
-        original: bool = False,
-        dual: bool = True,
-        gain: float = 0.0,
-        scanner=operator,
+        self, widths: tuple[int, ...], small: int, *, original: bool = False,
+        dual: bool = True, gain: float = 0.0, scanner=operator,
     ) -> None:
         super().__init__()
         n, primal = (10, 5) if original else (2, 4)
@@ -427,16 +383,19 @@ class PrimalDual(nn.Module):
         self.original = original
         self.dual = dual
         self.scanner = scanner  # gives K of the data that it gets
-        self.D = nn.ModuleList(SmallBlock(7, small, 5, "circular") for _ in range(n * dual))
+        self.D = nn.ModuleList(
+            SmallBlock(7, small, 5, "circular") for _ in range(n * dual)
+        )
         self.U = nn.ModuleList(
-            SmallBlock(primal + 1, small, primal, "replicate")
-            if original
-            else UNet(primal + 1, primal, widths, plain_block, nn.AvgPool2d(2), bilinear)
+            SmallBlock(primal + 1, small, primal, "replicate") if original else
+            UNet(primal + 1, primal, widths, plain_block, nn.AvgPool2d(2), bilinear)
             for _ in range(n)
         )
         gain = 1.0 if original else gain
         self.wd = nn.ParameterList(torch.ones(1, 5, 1, 1) for _ in range(n * dual))
-        self.wp = nn.ParameterList(torch.full((1, primal, 1, 1), gain) for _ in range(n))
+        self.wp = nn.ParameterList(
+            torch.full((1, primal, 1, 1), gain) for _ in range(n)
+        )
 
     def forward(self, y: Tensor) -> Tensor:
         K = self.scanner(y)  # of the scan that gave y, whatever its number of views
@@ -452,7 +411,6 @@ class PrimalDual(nn.Module):
             f = f + self.wp[k] * U(torch.cat([f, back], 1))
         return f.mean(1, keepdim=True)
 
-
 # %% [markdown]
 # ## GloReDi: a teacher that sees more views
 # [GloReDi](https://arxiv.org/abs/2308.08463) works on the FBP image alone. Streaks cross the whole image, so its bottleneck should see the whole image: *fast
@@ -462,15 +420,12 @@ class PrimalDual(nn.Module):
 #
 # with batch norm before each ReLU, 3 x 3 convolutions $C_{\cdot\cdot}$, and 1 x 1 convolutions $C_1,C_2,C_3$ ($C_2$ on real and imaginary parts as channels).
 
-
 # %% tags=["define"]
 def reflect(a: int, b: int, side: int = 3, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(a, b, side, stride, side // 2, padding_mode="reflect")
 
-
 def norm(c: int) -> nn.Sequential:
     return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU())
-
 
 class Spectral(nn.Module):
     """S of eq. 6."""
@@ -489,7 +444,6 @@ class Spectral(nn.Module):
         z = torch.complex(real.contiguous(), imaginary.contiguous())
         return self.C1(a + torch.fft.irfft2(z, s=a.shape[-2:], norm="ortho"))
 
-
 class FFC(nn.Module):
     """Eq. 6 with batch norm and ReLU: (B, c, H, W), the first quarter is local."""
 
@@ -504,15 +458,15 @@ class FFC(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         l, g = x[:, : self.l], x[:, self.l :]
-        return self.after(torch.cat([self.ll(l) + self.gl(g), self.lg(l) + self.S(g)], 1))
-
+        return self.after(
+            torch.cat([self.ll(l) + self.gl(g), self.lg(l) + self.S(g)], 1)
+        )
 
 class Plain(nn.Sequential):
     """The control: an ordinary convolution in the place of an FFC."""
 
     def __init__(self, c: int) -> None:
         super().__init__(reflect(c, c), norm(c))
-
 
 class Twice(nn.Module):
     """Residual block: two layers and a skip."""
@@ -524,13 +478,11 @@ class Twice(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
 
-
 def encoder(w: int, layer, blocks: int) -> nn.Sequential:
     """Image (B, 1, H, W) to latent (B, 4 w, H / 4, W / 4)."""
     down = reflect(1, w, 7), norm(w), reflect(w, 2 * w, 3, 2), norm(2 * w)
     deepest = reflect(2 * w, 4 * w, 3, 2), norm(4 * w)
     return nn.Sequential(*down, *deepest, *(Twice(layer, 4 * w) for _ in range(blocks)))
-
 
 class Decoder(nn.Module):
     """Latent to image in 0 .. 2 of water, which is what the sigmoid can reach."""
@@ -544,7 +496,6 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return 2 * torch.sigmoid(self.body(z))
-
 
 # %% [markdown]
 # During training a *teacher* encoder $E_t$ gets an FBP of twice as many views, of the same slice and with the same target, and the student's latent image
@@ -560,12 +511,10 @@ class Decoder(nn.Module):
 import copy
 import math
 
-
 def directional(z_s: Tensor, z_t: Tensor) -> Tensor:
     """L_dir of eq. 7 on the first half of the channels."""
     c = z_s.shape[1] // 2
     return (1 - F.cosine_similarity(z_s[:, :c], z_t[:, :c], dim=1)).mean()
-
 
 def band(z: Tensor, low: float = 0.1, high: float = 0.6) -> Tensor:
     """Middle frequencies of each channel's cosine transform, normalised: (B, n)."""
@@ -577,7 +526,6 @@ def band(z: Tensor, low: float = 0.1, high: float = 0.6) -> Tensor:
     inside = (outermost >= low * n) & (outermost < high * n)
     return F.normalize(spectrum[..., inside].flatten(1), dim=1)
 
-
 def contrastive(v: Tensor, label: Tensor, tau: float = 0.07) -> Tensor:
     """L_bpc of eq. 7 for unit vectors (N, n); equal labels attract each other."""
     need(
@@ -588,21 +536,16 @@ def contrastive(v: Tensor, label: Tensor, tau: float = 0.07) -> Tensor:
     logits = (v @ v.T / tau).masked_fill(alone, -math.inf)
     positive = (label[:, None] == label) & ~alone
     chance = logits - logits.logsumexp(1, keepdim=True)
-    return -(chance.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)).mean()
-
+    return -(
+        chance.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)
+    ).mean()
 
 class GloReDi(nn.Module):
     """Student and, in training, teacher: images (B, 1 or 2, H, W), few views first."""
 
     def __init__(
-        self,
-        w: int,
-        blocks: tuple[int, int],
-        *,
-        layer,
-        distil: float = 0.0,
-        contrast: float = 0.0,
-        queue: int = 64,
+        self, w: int, blocks: tuple[int, int], *, layer, distil: float = 0.0,
+        contrast: float = 0.0, queue: int = 64,
     ) -> None:
         super().__init__()
         self.E_s, self.D = encoder(w, layer, blocks[0]), Decoder(w, layer, blocks[1])
@@ -646,15 +589,15 @@ class GloReDi(nn.Module):
         v = torch.cat([v_s, v_t, torch.stack(old)])
         return self.contrast * contrastive(v, torch.cat([label, label, all_old]))
 
-
 def gloredi_loss(output, truth: Tensor) -> Tensor:
     """SmoothL1 of student and, in training, of its teacher; plus distillation."""
     if isinstance(output, Tensor):
         return F.smooth_l1_loss(output, truth)
     image, taught = output[:2]
     distillation = output[2]
-    return F.smooth_l1_loss(image, truth) + F.smooth_l1_loss(taught, truth) + distillation
-
+    return (
+        F.smooth_l1_loss(image, truth) + F.smooth_l1_loss(taught, truth) + distillation
+    )
 
 # %% [markdown]
 # ## The experiment
@@ -672,7 +615,6 @@ def gloredi_loss(output, truth: Tensor) -> Tensor:
 # %% tags=["define"]
 EARLY = (1, 5, 10, 25)
 
-
 class Study(NamedTuple):
     """Slices, measured: what a network may get or aim at, each (B, 1 or 2, H, W)."""
 
@@ -688,9 +630,7 @@ class Study(NamedTuple):
     teacher: Tensor | None = None  # FBP of the second scan, if there is one
     all_views: Tensor | None = None  # of the third
 
-
 TEACHERS = ("same_views", "teacher", "all_views")
-
 
 class Measurement(NamedTuple):
     """Slices to measure and to solve."""
@@ -702,12 +642,10 @@ class Measurement(NamedTuple):
     iterations: int  # of the solver, to its limit
     seed: int
 
-
 def noise_of(measurement: Measurement) -> list[Tensor]:
     """The data, each scan with its own noise."""
     generator = torch.Generator(measurement.truth.device).manual_seed(measurement.seed)
     return [photon_noise(y, measurement.dose, generator) for y in measurement.clean]
-
 
 def prepare(measurement: Measurement) -> Study:
     """Measure slices and run the solver."""
@@ -722,7 +660,6 @@ def prepare(measurement: Measurement) -> Study:
     pairs = dict(zip(TEACHERS, seen, strict=False))  # of as many scans as there are
     return Study(measurement.truth, y, fbp[0], found.x, **early, **pairs)
 
-
 @dataclass(frozen=True)
 class Sizes:
     """Sizes of the networks and of their training."""
@@ -735,19 +672,15 @@ class Sizes:
     steps: int
     batch: int
 
-
 def gaining(sizes: Sizes) -> Gaining:
     return Gaining(sizes.widths)
-
 
 def primal_dual(sizes: Sizes, **options) -> PrimalDual:
     deeper = (*sizes.widths, 2 * sizes.widths[-1])
     return PrimalDual(deeper, sizes.small, **options)
 
-
 def gloredi(sizes: Sizes, **options) -> GloReDi:
     return GloReDi(sizes.latent, sizes.blocks, queue=sizes.queue, **options)
-
 
 @dataclass(frozen=True)
 class Arm:
@@ -758,7 +691,6 @@ class Arm:
     loss: Callable
     given: str = "fbp"
     target: str = "truth"
-
 
 def all_arms() -> dict[str, Arm]:
     """The arms by name; the first of each design has the name of the design."""
@@ -788,12 +720,10 @@ def all_arms() -> dict[str, Arm]:
         "GloReDi, same-view teacher": Arm("FFC", teaching, gloredi_loss, "same_views"),
     }
 
-
 # %% tags=["define"]
 from medbook.errors import MedbookError
 from medbook.solvers import sirt, tv
 from medbook.learn.training import TrainingLog, fit, reconstruct
-
 
 @dataclass(frozen=True)
 class Job:
@@ -807,13 +737,11 @@ class Job:
     tests: dict[str, Tensor]
     sizes: Sizes
 
-
 class Outcome(NamedTuple):
     """What a training gave: its log, and each test's images on the CPU."""
 
     log: TrainingLog
     images: dict[str, Tensor]
-
 
 def job_of(
     arm: Arm, seed: int, lr: float, study: Study, tests: dict[str, Study], sizes: Sizes
@@ -824,13 +752,13 @@ def job_of(
     given, target = getattr(study, arm.given), getattr(study, arm.target)
     return Job(arm, seed, lr, given, target, needed, sizes)
 
-
-def make_network(build: Callable[[Sizes], nn.Module], sizes: Sizes, seed: int) -> nn.Module:
+def make_network(
+    build: Callable[[Sizes], nn.Module], sizes: Sizes, seed: int
+) -> nn.Module:
     """A new network, its weights drawn from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(sizes)
-
 
 def trial(job: Job) -> Outcome:
     """Train on 80 % of the drawings and reconstruct the tests."""
@@ -839,27 +767,19 @@ def trial(job: Job) -> Outcome:
     seen = order[: max(1, 4 * n // 5)].to(job.given.device)
     network = make_network(job.arm.build, sizes, job.seed)
     log = fit(
-        network,
-        job.given[seen],
-        job.target[seen],
-        loss=job.arm.loss,
-        seed=job.seed,
-        steps=sizes.steps,
-        lr=job.lr,
-        batch_size=sizes.batch,
-        schedule="onecycle",
-        weight_decay=0.0,
-        clip=1.0,
+        network, job.given[seen], job.target[seen], loss=job.arm.loss, seed=job.seed,
+        steps=sizes.steps, lr=job.lr, batch_size=sizes.batch, schedule="onecycle",
+        weight_decay=0.0, clip=1.0,
     )
-    return Outcome(log, {name: reconstruct(network, x) for name, x in job.tests.items()})
-
+    return Outcome(
+        log, {name: reconstruct(network, x) for name, x in job.tests.items()}
+    )
 
 class Try(NamedTuple):
     """A short training to judge its rate by: its test `asked` should be the goal."""
 
     job: Job
     goal: Tensor
-
 
 def rated(attempt: Try) -> float:
     """PSNR in dB on the drawings for choices; 0 if the loss is no number."""
@@ -869,25 +789,19 @@ def rated(attempt: Try) -> float:
         return 0.0
     return float(psnr(images, attempt.goal.cpu()).mean())
 
-
 Method = Callable[[Projector, Tensor, float | str], Tensor]
-
 
 def by_fbp(K: Projector, y: Tensor, filter: str) -> Tensor:
     return K.fbp(y, filter)
 
-
 def by_sirt(K: Projector, y: Tensor, iterations: int) -> Tensor:
     return sirt(K, y, iterations).x
-
 
 def by_tv(K: Projector, y: Tensor, lam: float, *, iterations: int) -> Tensor:
     return tv(K, y, lam, iterations=iterations, upper=4.0).x
 
-
 def by_sgp(K: Projector, y: Tensor, lam: float, *, iterations: int) -> Tensor:
     return sgp(K, y, lam, iterations=iterations).x
-
 
 class Solving(NamedTuple):
     """Data to reconstruct by a method with a setting (filter, iterations or lambda)."""
@@ -896,11 +810,9 @@ class Solving(NamedTuple):
     y: Tensor
     setting: float | str
 
-
 def solved(job: Solving) -> Tensor:
     """The images."""
     return job.method(operator(job.y), job.y, job.setting)
-
 
 class Way(NamedTuple):
     """From data to images: a method, and a network that goes on from its image."""
@@ -908,16 +820,13 @@ class Way(NamedTuple):
     first: Callable[[Projector, Tensor], Tensor]
     network: nn.Module | None = None
 
-
 def image_by(way: Way, y: Tensor) -> Tensor:
     x = way.first(operator(y), y)
     return x if way.network is None else reconstruct(way.network, x)
 
-
 def as_measured(K: Projector, y: Tensor) -> Tensor:
     """What a network gets that starts from the data."""
     return y
-
 
 # %% [markdown]
 # Choose first: filter, number of iterations and $\lambda$, then a learning rate for each design, in short runs.
@@ -927,17 +836,16 @@ ARMS = all_arms()
 LAST = run.scale(smoke=25, laptop=200, gpu=200)  # iterations of the solver, and of TV
 TV_LAST = run.scale(smoke=20, laptop=400, gpu=400)
 METHODS = {
-    "FBP": by_fbp,
-    "SIRT": by_sirt,
-    "TV": partial(by_tv, iterations=TV_LAST),
+    "FBP": by_fbp, "SIRT": by_sirt, "TV": partial(by_tv, iterations=TV_LAST),
     "SGP limit": partial(by_sgp, iterations=LAST),
 }
 LAMBDAS = run.scale(
-    smoke=(0.003, 0.01),
-    laptop=(0.001, 0.003, 0.01, 0.03, 0.1),
+    smoke=(0.003, 0.01), laptop=(0.001, 0.003, 0.01, 0.03, 0.1),
     gpu=(0.001, 0.003, 0.01, 0.03, 0.1),
 )
-ITERATIONS = run.scale(smoke=(2, 4), laptop=(10, 20, 40, 80, 160), gpu=(10, 20, 40, 80, 160))
+ITERATIONS = run.scale(
+    smoke=(2, 4), laptop=(10, 20, 40, 80, 160), gpu=(10, 20, 40, 80, 160)
+)
 FILTERS = "ram-lak", "shepp-logan", "hann"
 GRID = {"FBP": FILTERS, "SIRT": ITERATIONS, "TV": LAMBDAS, "SGP limit": LAMBDAS}
 
@@ -947,7 +855,8 @@ K = operator(asked_y)
 tries = [(arm, value) for arm, values in GRID.items() for value in values]
 found = run.map(solved, [Solving(METHODS[arm], asked_y, value) for arm, value in tries])
 reached = {
-    tried: float(psnr(x, asked_of.images).mean()) for tried, x in zip(tries, found, strict=True)
+    tried: float(psnr(x, asked_of.images).mean())
+    for tried, x in zip(tries, found, strict=True)
 }
 chosen = {}
 for arm, values in GRID.items():
@@ -964,7 +873,9 @@ for arm, values in GRID.items():
 # %%
 lam = chosen["SGP limit"]
 LOW = {"dose / 10": DOSE / 10, "dose / 40": DOSE / 40}
-phantom = run.phantom("thorax_slices", unseen.images, value_unit="water", unit="drawn slice")
+phantom = run.phantom(
+    "thorax_slices", unseen.images, value_unit="water", unit="drawn slice"
+)
 reference = {"patient": truth, "phantom": phantom.targets}
 sources = {
     "patient": Drawn(inside, (clean[VIEWS],)),
@@ -989,17 +900,20 @@ jobs = [
     for ((x, ys), dose), seed in zip(scans.values(), noise_seeds, strict=True)
 ]
 asked_job = measurement._replace(lam=lam)
-studies = dict(zip([*scans, "asked"], run.map(prepare, [*jobs, asked_job]), strict=True))
+studies = dict(
+    zip([*scans, "asked"], run.map(prepare, [*jobs, asked_job]), strict=True)
+)
 asked = studies.pop("asked")
-
 
 def joined(halves: list[Study]) -> Study:
     """Two halves as one; teachers that a half lacks stay out."""
     fields = zip(*halves, strict=True)
     return Study(*(None if both[0] is None else torch.cat(both) for both in fields))
 
-
-drawings = {how: joined([studies.pop(f"{how} {k}") for k in HALVES]) for how in ("train", "crime")}
+drawings = {
+    how: joined([studies.pop(f"{how} {k}") for k in HALVES])
+    for how in ("train", "crime")
+}
 tests = studies  # what remains
 
 # %%
@@ -1036,23 +950,20 @@ for design in DESIGNS:
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=3)]
 FIVE = (  # the others have three seeds
-    "U-Net on FBP",
-    "RISING",
-    "primal-dual",
-    "PD-UNet",
-    "plain convolutions",
-    "FFC",
-    "GloReDi",
-    "GloReDi, same-view teacher",
+    "U-Net on FBP", "RISING", "primal-dual", "PD-UNet", "plain convolutions", "FFC",
+    "GloReDi", "GloReDi, same-view teacher",
 )
 CRIME = ("U-Net on FBP", "PD-UNet")
 
 honest = {name: test for name, test in tests.items() if "crime" not in name}
 criminal = {name: test for name, test in tests.items() if "crime" in name}
 plan = [
-    (name, name, s, "train", honest) for name in ARMS for s in (SEEDS if name in FIVE else FEWER)
+    (name, name, s, "train", honest)
+    for name in ARMS for s in (SEEDS if name in FIVE else FEWER)
 ]
-plan += [(f"{name}, crime", name, s, "crime", criminal) for name in CRIME for s in FEWER]
+plan += [
+    (f"{name}, crime", name, s, "crime", criminal) for name in CRIME for s in FEWER
+]
 jobs = [
     job_of(ARMS[name], s, rate[ARMS[name].design], drawings[how], tested, SIZES)
     for _, name, s, how, tested in plan
@@ -1066,8 +977,7 @@ for (entry, name, *_), outcome in zip(plan, run.map(trial, jobs), strict=True):
 
 solving = {
     (arm, name): Solving(method, test.y, chosen[arm])
-    for arm, method in METHODS.items()
-    for name, test in tests.items()
+    for arm, method in METHODS.items() for name, test in tests.items()
 }
 for key, x in zip(solving, run.map(solved, list(solving.values())), strict=True):
     images[key] = [x.cpu()]
@@ -1078,40 +988,37 @@ run.arms_table()
 # %% [markdown]
 # From here on the test is opened. Everything below is computed from the reconstructed images.
 
-
 # %%
-def scores(arm: str, name: str = "patient", measure=psnr, window: str = "wide") -> np.ndarray:
+def scores(
+    arm: str, name: str = "patient", measure=psnr, window: str = "wide"
+) -> np.ndarray:
     """(seeds, slices) of an arm."""
     goal = reference[name.split(",")[0]].cpu()
     return np.stack([measure(x, goal, window).numpy() for x in images[arm, name]])
 
-
 def norm_of(x: Tensor) -> np.ndarray:
     return x.flatten(1).norm(dim=1).cpu().numpy()
-
 
 def distance(arm: str, name: str) -> np.ndarray:
     """Distance to the solver's limit over its norm: (seeds, slices)."""
     limit = tests[name].limit.cpu()
     return np.stack([norm_of(x - limit) / norm_of(limit) for x in images[arm, name]])
 
-
 def gap(arm: str, name: str = "patient") -> np.ndarray:
     """(f - f(limit)) / f(limit), eq. 3: (seeds, slices)."""
     y = tests[name].y
-
     def f(x: Tensor) -> np.ndarray:
         return smooth_tv_objective(operator(y), x.to(y.device), y, lam).cpu().numpy()
-
     best = f(tests[name].limit)
     return np.stack([f(x) / best - 1 for x in images[arm, name]])
-
 
 def residual(arm: str, name: str) -> list[float]:
     """|Kx - y| / |y|, mean over slices: (seeds,)."""
     y = tests[name].y
-    return [(norm_of(K.A(x.to(y.device)) - y) / norm_of(y)).mean() for x in images[arm, name]]
-
+    return [
+        (norm_of(K.A(x.to(y.device)) - y) / norm_of(y)).mean()
+        for x in images[arm, name]
+    ]
 
 for arm, name in images:
     run.record(f"psnr/{name}/{arm}", scores(arm, name).mean(1), unit="dB", on="test")
@@ -1130,13 +1037,11 @@ for arm, name in images:
 # also over slices. The abstracts give few numbers (PD-UNet: SSIM 0.932 against 0.919); margins are 0.1 dB or 0.005 of SSIM, below which nobody would see a
 # difference, where the paper states no size.
 
-
 # %%
 def both(ours: np.ndarray, baseline: np.ndarray) -> dict:
     """The seeds that two arms share."""
     n = min(len(ours), len(baseline))
     return {"ours": ours[:n], "baseline": baseline[:n]}
-
 
 def compare(ours: str, baseline: str, name: str = "patient", measure=psnr) -> dict:
     """What a claim takes: means over the patient's slices, or a unit per drawing."""
@@ -1145,32 +1050,26 @@ def compare(ours: str, baseline: str, name: str = "patient", measure=psnr) -> di
         return {**found, "units": np.arange(N_TEST)}
     return {side: values.mean(1) for side, values in found.items()}
 
-
 def lost(arm: str) -> np.ndarray:
     """dB that a fortieth of the dose costs on the patient: (seeds,)."""
     return (scores(arm) - scores(arm, "patient, dose / 40")).mean(1)
-
 
 def gained(arm: str) -> np.ndarray:
     """dB that 48 views instead of 24 gain on the patient: (seeds,)."""
     return (scores(arm, "patient, 48 views") - scores(arm)).mean(1)
 
-
 def log_gap(arm: str) -> np.ndarray:
     return np.log10(gap(arm).clip(1e-6)).mean(1)
-
 
 def early_loss(arm: str) -> np.ndarray:
     """Mean loss of the first 20 steps: (seeds,)."""
     return np.array([np.mean(log.losses[:20]) for log in logs[arm]])
-
 
 def nearer(name: str) -> np.ndarray:
     """Distance to the limit: of RISING's input over its image's, (seeds, slices)."""
     limit, start = tests[name].limit, tests[name].sgp_5
     before = np.tile(norm_of(start - limit), (len(SEEDS), 1)) / norm_of(limit)
     return before / distance("RISING", name)
-
 
 once = np.ones((len(SEEDS), N_TEST))
 run.claim("rising-1", **both(nearer("phantom"), once), units=np.arange(N_TEST))
@@ -1182,9 +1081,7 @@ run.claim("rising-6", **both(log_gap("RISING"), log_gap("U-Net on FBP")))
 from_fbp = distance("RISING, from FBP", "patient").mean(1)
 run.claim("rising-7", **both(distance("RISING", "patient").mean(1), from_fbp))
 SWEEP = {
-    1: "RISING, 1 iteration",
-    5: "RISING",
-    10: "RISING, 10 iterations",
+    1: "RISING, 1 iteration", 5: "RISING", 10: "RISING, 10 iterations",
     25: "RISING, 25 iterations",
 }
 sweep = [distance(arm, "phantom").mean(1)[: len(FEWER)] for arm in SWEEP.values()]
@@ -1195,7 +1092,9 @@ run.claim("primal-dual-unet-1", **compare("PD-UNet", "primal-dual", "phantom", s
 run.claim("primal-dual-unet-2", **compare("PD-UNet", "primal-dual", "patient", ssim))
 run.claim("primal-dual-unet-3", **compare("PD-UNet", "U-Net on FBP"))
 run.claim("primal-dual-unet-4", **compare("PD-UNet", "PD-UNet, no dual step"))
-run.claim("primal-dual-unet-6", **both(early_loss("PD-UNet"), early_loss("PD-UNet, gain 1")))
+run.claim(
+    "primal-dual-unet-6", **both(early_loss("PD-UNet"), early_loss("PD-UNet, gain 1"))
+)
 y, fbp = tests["patient"].y, tests["patient"].fbp.cpu().numpy()
 untrained = reconstruct(make_network(primal_dual, SIZES, SEEDS[0]).to(run.device), y)
 run.claim("primal-dual-unet-7", ours=untrained.numpy(), baseline=fbp)
@@ -1228,15 +1127,12 @@ run.claim("gloredi-8", **compare("GloReDi, same-view teacher", "FFC"))
 # %%
 from medbook.evaluate.timing import race
 
-
 def untrained_of(arm: str) -> nn.Module:
     return make_network(ARMS[arm].build, SIZES, 0).to(run.device)
 
-
 by_hann, five = partial(by_fbp, filter="hann"), partial(by_sgp, lam=lam, iterations=5)
 WAYS = {
-    "FBP": Way(by_hann),
-    "TV": Way(partial(METHODS["TV"], lam=chosen["TV"])),
+    "FBP": Way(by_hann), "TV": Way(partial(METHODS["TV"], lam=chosen["TV"])),
     "SGP, to its limit": Way(partial(by_sgp, lam=lam, iterations=LAST)),
     "RISING": Way(five, untrained_of("RISING")),
     "U-Net on FBP": Way(by_hann, untrained_of("U-Net on FBP")),
@@ -1248,7 +1144,9 @@ eight = tests["phantom"].y[:8]
 calls = {name: partial(image_by, way, eight) for name, way in WAYS.items()}
 (took,) = run.map(race, [calls])
 run.claim("rising-9", **both(took["SGP, to its limit"] / took["RISING"], np.ones(5)))
-run.claim("primal-dual-unet-5", **both(took["primal-dual"] / took["PD-UNet"], np.ones(5)))
+run.claim(
+    "primal-dual-unet-5", **both(took["primal-dual"] / took["PD-UNet"], np.ones(5))
+)
 run.claims_table()
 
 # %% tags=["hide-input"]
@@ -1258,8 +1156,7 @@ rows = []
 for arm in ("FBP", "SIRT", "TV", "SGP limit", *ARMS):
     cells = [
         f"{np.mean(scores(arm, name, measure)):.{digits}f}"
-        for name in reference
-        for measure, digits in ((psnr, 2), (ssim, 3))
+        for name in reference for measure, digits in ((psnr, 2), (ssim, 3))
     ]
     of_windows = (scores(arm, "patient", psnr, w) for w in ("soft tissue", "lung"))
     windows = [f"{np.mean(found):.2f}" for found in of_windows]
@@ -1269,15 +1166,8 @@ for arm in ("FBP", "SIRT", "TV", "SGP limit", *ARMS):
     rows.append([arm, *cells[:2], *windows, *cells[2:], misfit, ms])
 Table(
     [
-        "arm",
-        "PSNR, patient",
-        "SSIM, patient",
-        "soft tissue",
-        "lung",
-        "PSNR, drawings",
-        "SSIM, drawings",
-        "residual (%)",
-        "ms a slice",
+        "arm", "PSNR, patient", "SSIM, patient", "soft tissue", "lung",
+        "PSNR, drawings", "SSIM, drawings", "residual (%)", "ms a slice",
     ],
     rows,
     "Means over seeds and slices; PSNR in dB, of the wide window where no other is "
@@ -1292,12 +1182,16 @@ Table(
 
 # %% tags=["hide-input"]
 COLUMNS = ("FBP", "TV", "U-Net on FBP", "RISING", "primal-dual", "PD-UNet", "GloReDi")
-
-
 def byte(x: Tensor) -> np.ndarray:
     """Values 0 to 1 as grey images."""
-    return (255 * x.clamp(0, 1)).round().expand(-1, 3, -1, -1).cpu().numpy().astype(np.uint8)
-
+    return (
+        (255 * x.clamp(0, 1))
+        .round()
+        .expand(-1, 3, -1, -1)
+        .cpu()
+        .numpy()
+        .astype(np.uint8)
+    )
 
 at, goal = slice(middle, middle + 1), reference["patient"].cpu()
 found = [images[arm, "patient"][0][at] for arm in COLUMNS]
@@ -1349,10 +1243,8 @@ for name in reference:
     left = [(norm_of(x - test.limit) / norm_of(test.limit)).mean() for x in iterates]
     axes[0].plot(EARLY, left, "s:", label=f"{name}, iterate")
 axes[0].set(
-    xlabel="iterations before the network",
-    ylabel="distance to the limit",
-    xscale="log",
-    yscale="log",
+    xlabel="iterations before the network", ylabel="distance to the limit",
+    xscale="log", yscale="log",
 )
 DOSES = {"1": "patient", "1/10": "patient, dose / 10", "1/40": "patient, dose / 40"}
 ROBUST = ("TV", "U-Net on FBP", "RISING", "PD-UNet", "GloReDi")
@@ -1370,15 +1262,17 @@ for arm in (*METHODS, *CRIME):
     for name in reference:
         by_crime = scores(arm, f"{name}, crime").mean(1)
         plus = by_crime - scores(arm, name).mean(1)[: len(by_crime)]
-        crimes[arm][name] = run.record(f"crime/{name}/{arm}", plus, unit="dB", on="test").mean
+        crimes[arm][name] = run.record(
+            f"crime/{name}/{arm}", plus, unit="dB", on="test"
+        ).mean
 for offset, name in zip((-0.18, 0.18), reference, strict=True):
     axes[2].barh(
-        np.arange(len(crimes)) + offset,
-        [found[name] for found in crimes.values()],
-        0.34,
-        label=name,
+        np.arange(len(crimes)) + offset, [found[name] for found in crimes.values()],
+        0.34, label=name,
     )
-axes[2].set(xlabel="gain by the crime (dB)", yticks=range(len(crimes)), yticklabels=crimes)
+axes[2].set(
+    xlabel="gain by the crime (dB)", yticks=range(len(crimes)), yticklabels=crimes
+)
 axes[2].invert_yaxis()
 for ax in axes:
     ax.legend(fontsize=8)
@@ -1389,7 +1283,10 @@ plots.show(
     f"({patient.kind}). Right: what the inverse crime adds to PSNR, networks trained "
     "and tested with it.",
     alt="Three charts. Distance to the limit: "
-    + ", ".join(f"{k} iterations {distance(arm, 'patient').mean():.3f}" for k, arm in SWEEP.items())
+    + ", ".join(
+        f"{k} iterations {distance(arm, 'patient').mean():.3f}"
+        for k, arm in SWEEP.items()
+    )
     + ". PSNR at a fortieth of the dose: "
     + ", ".join(f"{arm} {scores(arm, DOSES['1/40']).mean():.1f}" for arm in ROBUST)
     + ". Gain by the inverse crime on the patient: "
@@ -1453,10 +1350,10 @@ for views, y in zip(VIEW_NUMBERS, run.map(exposed, exposures), strict=True):
         generator = torch.Generator(y.device).manual_seed(0)
         noisy[views, dose] = photon_noise(y, dose, generator)
 by_view = [
-    Solving(METHODS["TV"], y, chosen["TV"] * views / VIEWS) for (views, _), y in noisy.items()
+    Solving(METHODS["TV"], y, chosen["TV"] * views / VIEWS)
+    for (views, _), y in noisy.items()
 ]
 solved_by_tv = dict(zip(noisy, run.map(solved, by_view), strict=True))
-
 
 def draw(views: int):
     figure, axes = plt.subplots(2, 3, figsize=(6, 4.3), layout="constrained")
@@ -1468,11 +1365,12 @@ def draw(views: int):
         }
         for ax, (name, x) in zip(column, found.items(), strict=True):
             quality = float(psnr(x.cpu(), goal[at]).mean())
-            ax.imshow(shown(x, "wide")[0, 0].cpu(), vmin=0, vmax=1, interpolation="nearest")
+            ax.imshow(
+                shown(x, "wide")[0, 0].cpu(), vmin=0, vmax=1, interpolation="nearest"
+            )
             ax.set_title(f"{name}, {dose:.0f} photons: {quality:.1f} dB", fontsize=8)
             ax.set(xticks=[], yticks=[])
     return figure
-
 
 explore(
     draw,
@@ -1508,10 +1406,15 @@ nodule = (
     .to(slice_)
 )
 hidden = nodule - cgls(K, K.A(nodule), 100).x
-noise = photon_noise(K.A(slice_), DOSE, torch.Generator(slice_.device).manual_seed(0)) - K.A(slice_)
+noise = photon_noise(
+    K.A(slice_), DOSE, torch.Generator(slice_.device).manual_seed(0)
+) - K.A(slice_)
 share = float(hidden.norm() / nodule.norm())
 seen = float(K.A(hidden).norm() / noise.norm())
-print(f"{100 * share:.0f} % of the nodule (in norm) changes the data by {seen:.3f} of the noise")
+print(
+    f"{100 * share:.0f} % of the nodule (in norm) changes the data by {seen:.3f} of "
+    "the noise"
+)
 
 # %% tags=["check"]
 assert share > 0.1, "much of the nodule stays in the image"
@@ -1529,11 +1432,14 @@ from types import SimpleNamespace
 
 wrong = SimpleNamespace(A=K.A, AT=lambda y: K.AT(y.flip(-1)))
 y = tests["patient"].y[at]
-right_end, wrong_end = (sirt(k, y, 20).residuals[-1].item() / y.norm().item() for k in (K, wrong))
+right_end, wrong_end = (
+    sirt(k, y, 20).residuals[-1].item() / y.norm().item() for k in (K, wrong)
+)
 # not symmetric: a symmetric image hides the flip
 left = inside[at] * (torch.arange(SIZE, device=y.device) < SIZE // 2)
 both_sides = [
-    float((K.A(left) * K.A(left)).sum() / (left * k.AT(K.A(left))).sum()) for k in (K, wrong)
+    float((K.A(left) * K.A(left)).sum() / (left * k.AT(K.A(left))).sum())
+    for k in (K, wrong)
 ]
 print(
     f"residual after 20 iterations: {100 * right_end:.1f} % and {100 * wrong_end:.1f} "
@@ -1556,7 +1462,9 @@ assert abs(both_sides[1] - 1) > 0.1, "is x symmetric? That hides the flip"
 y = tests["phantom, dose / 40"].y[:4]
 asked_at = (2, 5, 10, 25, 50, 100, 200)
 path = sgp(K, y, 0.0, iterations=200, keep=asked_at)
-course = {k: float(psnr(x, tests["phantom"].truth[:4]).mean()) for k, x in path.kept.items()}
+course = {
+    k: float(psnr(x, tests["phantom"].truth[:4]).mean()) for k, x in path.kept.items()
+}
 print("PSNR: " + ", ".join(f"{k}: {q:.1f} dB" for k, q in course.items()))
 print("the objective falls:", bool((path.objective[1:] <= path.objective[:-1]).all()))
 

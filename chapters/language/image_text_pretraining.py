@@ -61,16 +61,10 @@ from torch import Tensor
 from medbook.phantom import thorax
 
 FINDINGS = (
-    "nodule",
-    "mass",
-    "consolidation",
-    "effusion",
-    "pneumothorax",
-    "cardiomegaly",
+    "nodule", "mass", "consolidation", "effusion", "pneumothorax", "cardiomegaly",
 )
 GROUPS = (*FINDINGS, "no finding")
 SIZE = 64  # pixels
-
 
 class Patients(NamedTuple):
     """Patients to draw; `only`: one of GROUPS; None: findings occur independently."""
@@ -80,7 +74,6 @@ class Patients(NamedTuple):
     device: torch.device
     only: str | None = None
 
-
 class Examined(NamedTuple):
     """X-rays, labels and reports of n patients."""
 
@@ -88,7 +81,6 @@ class Examined(NamedTuple):
     labels: Tensor  # (n, 6)
     sides: Tensor  # (n,) -1, 1 or 0: that of the only finding, 0 if it has none or two
     reports: list[list[str]]  # sentences
-
 
 def examined(job: Patients) -> Examined:
     """Draw patients, scan them and write their reports."""
@@ -102,9 +94,10 @@ def examined(job: Patients) -> Examined:
     labels = torch.stack([found.has(kind) for kind in FINDINGS], 1).long()
     one = (found.present.sum(1) == 1) & (labels[:, FINDINGS.index("cardiomegaly")] == 0)
     sides = (found.side * found.present).sum(1) * one
-    said = [[sentence.text for sentence in report] for report in people.reports(generator)]
+    said = [
+        [sentence.text for sentence in report] for report in people.reports(generator)
+    ]
     return Examined(shown.mul(255).round().byte(), labels, sides, said)
-
 
 def patients(run, n: int, first: int, batch: int, only: str | None = None) -> Examined:
     """n patients of a run; each batch has a seed of its own, counted from `first`."""
@@ -118,7 +111,6 @@ def patients(run, n: int, first: int, batch: int, only: str | None = None) -> Ex
         torch.cat([some.sides for some in batches]),
         [report for some in batches for report in some.reports],
     )
-
 
 # %% [markdown]
 # We need patients with reports to learn from, others with labels (as a second hospital would have), some to choose settings with, and for each seed a test set
@@ -141,7 +133,8 @@ labelled = patients(run, N_LABELLED, 2000, BATCH)
 choosing = patients(run, N_VAL, 3000, BATCH)
 testing = patients(run, N_TEST * len(SEEDS), 4000, BATCH)
 groups = [
-    patients(run, EACH * len(SEEDS), 5000 + 100 * k, BATCH, only) for k, only in enumerate(GROUPS)
+    patients(run, EACH * len(SEEDS), 5000 + 100 * k, BATCH, only)
+    for k, only in enumerate(GROUPS)
 ]
 
 # %% tags=["hide-input"]
@@ -155,7 +148,9 @@ xrays = run.labelled_phantom(
     classes=FINDINGS,
     unit="phantom patient",
 )
-kinds = torch.arange(len(GROUPS), device=run.device).repeat_interleave(EACH * len(SEEDS))
+kinds = torch.arange(len(GROUPS), device=run.device).repeat_interleave(
+    EACH * len(SEEDS)
+)
 nobody = Split(images[:0], kinds[:0])
 alone = Split(torch.cat([group.images for group in groups]), kinds)
 single = run.labelled_phantom(
@@ -177,13 +172,8 @@ print("A report:", " ".join(reports[0]))
 
 # %% tags=["nbval-check-output"]
 print(
-    tuple(images.shape[1:]),
-    images.dtype,
-    len(FINDINGS),
-    "findings,",
-    len(GROUPS),
-    "groups; every patient has a report:",
-    all(len(r) > 0 for r in reports),
+    tuple(images.shape[1:]), images.dtype, len(FINDINGS), "findings,", len(GROUPS),
+    "groups; every patient has a report:", all(len(r) > 0 for r in reports),
 )
 
 # %% [markdown]
@@ -207,25 +197,16 @@ from medbook.learn.text import LENGTH, LONG, PAD, START, TextTower, Words, one_o
 
 WIDTH, JOINT = 128, 64  # features of an encoder, of the common space
 
-
 def image_encoder(channels: int = 1, small: bool = False) -> nn.Module:
     """ResNet of four blocks, (B, channels, H, W) to h_v (B, WIDTH); small: 32 px."""
     return ResNet(
-        "basic",
-        [1, 1, 1, 1],
-        [24, 48, 96, WIDTH],
-        spatial_dims=2,
-        n_input_channels=channels,
-        conv1_t_size=5,
-        conv1_t_stride=2,
-        no_max_pool=small,
+        "basic", [1, 1, 1, 1], [24, 48, 96, WIDTH], spatial_dims=2,
+        n_input_channels=channels, conv1_t_size=5, conv1_t_stride=2, no_max_pool=small,
         feed_forward=False,
     )
 
-
 def projection() -> nn.Module:
     return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, JOINT))
-
 
 class Pair(nn.Module):
     """Both encoders and projections; called with images it gives h_v."""
@@ -241,7 +222,6 @@ class Pair(nn.Module):
     def u(self, sentences: Tensor) -> Tensor:
         return self.g_u(self.text(sentences))
 
-
 # %% [markdown]
 # ### The loss
 # In a batch of $N$ pairs each image has one right sentence and $N-1$ wrong ones. With the cosine $\langle v,u\rangle$ and a temperature $\tau$, the two
@@ -254,17 +234,17 @@ class Pair(nn.Module):
 # [Zhang et al. 2022](https://arxiv.org/abs/2010.00747) use $\tau=0.1$ and $\lambda=0.75$, and draw **one sentence** of the report, evenly, at each visit. Both
 # directions are the same matrix, read by rows and by columns.
 
-
 # %% tags=["define"]
-def info_nce(
-    v: Tensor, u: Tensor, tau: float = 0.1, lam: float = 0.75, equal: Tensor | None = None
-) -> Tensor:
+def info_nce(v: Tensor, u: Tensor, tau: float = 0.1, lam: float = 0.75,
+             equal: Tensor | None = None) -> Tensor:
     """Eq. 1; v, u (N, d).  equal: (N, N) pairs whose sentences are the same, left out.
 
     >>> info_nce(torch.ones(8, 3), torch.ones(8, 3)).exp().round().item()
     8.0
     """
-    fits = v.shape == u.shape and v.ndim == 2 and len(v) > 1 and tau > 0 and 0 <= lam <= 1
+    fits = (
+        v.shape == u.shape and v.ndim == 2 and len(v) > 1 and tau > 0 and 0 <= lam <= 1
+    )
     need(
         fits,
         f"pairs {told(v)}, {told(u)}, tau {tau}, lam {lam}: give (N > 1, d) twice, "
@@ -283,26 +263,26 @@ def info_nce(
     images, sentences = F.cross_entropy(cosine, right), F.cross_entropy(cosine.T, right)
     return lam * images + (1 - lam) * sentences
 
-
 def same(sentences: Tensor) -> Tensor:
     """Which sentences (N, T) are word for word equal: (N, N)."""
     return (sentences[:, None] == sentences).all(2)
-
 
 # %% [markdown]
 # ### The same text, other questions
 # Is it the contrast that helps, or the text? Three rivals use the same encoder, images and steps. *SimCLR* contrasts two views of an image with those of other
 # images and sees no text. *Matching* asks of a pair whether it belongs together, yes or no. *Captioning* writes the sentence, word by word, from $h_v$.
 
-
 # %% tags=["define"]
 def simclr(z: Tensor, tau: float = 0.1) -> Tensor:
     """Contrast of two views, z (2 N, d), view by view. Chen et al. 2020, eq. 1."""
-    need(len(z) > 3 and len(z) % 2 == 0, f"views are {told(z)}: two of 2 images or more")
+    need(
+        len(z) > 3 and len(z) % 2 == 0, f"views are {told(z)}: two of 2 images or more"
+    )
     z = F.normalize(z, dim=1)
     cosine = (z @ z.T / tau).fill_diagonal_(-torch.inf)
-    return F.cross_entropy(cosine, torch.arange(len(z), device=z.device).roll(len(z) // 2))
-
+    return F.cross_entropy(
+        cosine, torch.arange(len(z), device=z.device).roll(len(z) // 2)
+    )
 
 class Matcher(nn.Module):
     """Does a sentence belong to an image? A logit from both projections."""
@@ -321,7 +301,6 @@ class Matcher(nn.Module):
         target = torch.cat([torch.ones_like(v[:, 0]), torch.zeros_like(v[:, 0])])
         return F.binary_cross_entropy_with_logits(logits, target)
 
-
 class Writer(nn.Module):
     """A transformer that writes the sentence and sees the image as one vector."""
 
@@ -336,13 +315,16 @@ class Writer(nn.Module):
 
     def loss(self, h: Tensor, sentences: Tensor) -> Tensor:
         """Cross entropy of each next word, given those before it."""
-        before = torch.cat([torch.full_like(sentences[:, :1], START), sentences[:, :-1]], 1)
+        before = torch.cat(
+            [torch.full_like(sentences[:, :1], START), sentences[:, :-1]], 1
+        )
         x = self.words(before) + self.places[: before.shape[1]]
-        causal = nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device)
+        causal = nn.Transformer.generate_square_subsequent_mask(
+            x.shape[1], device=x.device
+        )
         states = self.decoder(x, self.from_image(h)[:, None], tgt_mask=causal)
         logits = states @ self.words.weight.T
         return F.cross_entropy(logits.transpose(1, 2), sentences, ignore_index=PAD)
-
 
 # %% [markdown]
 # ### Views
@@ -360,7 +342,6 @@ class Writer(nn.Module):
 from medbook.learn.training import TrainingLog, fit, predict
 from medbook.learn.views import random_view
 
-
 class Reading(NamedTuple):
     """Sentences (N, T) to read, and how."""
 
@@ -370,27 +351,25 @@ class Reading(NamedTuple):
     batch: int
     seed: int
 
-
 class Reader(NamedTuple):
     """A text tower that has read: its weights."""
 
     weights: dict[str, Tensor]
     log: TrainingLog
 
-
 def has_read(job: Reading) -> Reader:
     """Train a text tower to guess hidden words."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         tower = TextTower(job.vocabulary, WIDTH).to(job.sentences.device)
-    log = read(tower, job.sentences, steps=job.steps, seed=job.seed, batch_size=job.batch)
+    log = read(
+        tower, job.sentences, steps=job.steps, seed=job.seed, batch_size=job.batch
+    )
     return Reader(on_cpu(tower), log)
-
 
 def on_cpu(network: nn.Module) -> dict[str, Tensor]:
     """Its weights."""
     return {name: tensor.cpu() for name, tensor in network.state_dict().items()}
-
 
 # %% [markdown]
 # ### One pretraining
@@ -401,7 +380,6 @@ def on_cpu(network: nn.Module) -> dict[str, Tensor]:
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -428,33 +406,26 @@ class Recipe:
     apart: bool = False
     shuffled: bool = False
 
-
 def contrast(pair: Pair, r: Recipe, h: Tensor, ways: Tensor) -> Tensor:
     sentences = one_of(ways)
     equal = same(sentences) if r.apart else None
     return info_nce(pair.g_v(h), pair.u(sentences), r.tau, r.lam, equal)
 
-
 def contrast_of_views(pair: Pair, r: Recipe, h: Tensor, ways: Tensor) -> Tensor:
     return simclr(pair.g_v(h), r.tau)
-
 
 def matching(pair: Pair, r: Recipe, h: Tensor, ways: Tensor) -> Tensor:
     sentences = one_of(ways)
     return pair.extra.loss(pair.g_v(h), pair.u(sentences))
 
-
 def captioning(pair: Pair, r: Recipe, h: Tensor, ways: Tensor) -> Tensor:
     return pair.extra.loss(h, one_of(ways))
-
 
 def matcher(pair: Pair) -> Matcher:
     return Matcher()
 
-
 def writer(pair: Pair) -> Writer:
     return Writer(pair.text)
-
 
 def freeze(pair: Pair, text: str) -> None:
     """Fix the part of the text side that does not learn."""
@@ -465,7 +436,6 @@ def freeze(pair: Pair, text: str) -> None:
     if text == "upper":
         pair.text.places.requires_grad_(False)
 
-
 def new_pair(vocabulary: int, weights: dict | None, seed: int) -> Pair:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -474,7 +444,6 @@ def new_pair(vocabulary: int, weights: dict | None, seed: int) -> Pair:
         pair.text.load_state_dict(weights)
     return pair
 
-
 @dataclass(frozen=True)
 class Sizes:
     """What a run can afford."""
@@ -482,7 +451,6 @@ class Sizes:
     steps: int
     batch: int
     reading: int = 0  # steps of the text tower before
-
 
 @dataclass(frozen=True)
 class Pretraining:
@@ -496,7 +464,6 @@ class Pretraining:
     seed: int
     sizes: Sizes
 
-
 class Pretrained(NamedTuple):
     """The weights of a pair, on the CPU."""
 
@@ -509,10 +476,8 @@ class Pretrained(NamedTuple):
         own = (name for name in self.weights if name.startswith("image."))
         return {name.removeprefix("image."): self.weights[name] for name in own}
 
-
 def two_views(view: Callable, x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.cat([view(x, generator), view(x, generator)])
-
 
 def pretrain(job: Pretraining) -> Pretrained:
     """One pair of encoders."""
@@ -530,20 +495,13 @@ def pretrain(job: Pretraining) -> Pretrained:
         ways = ways[order.to(ways.device)]
     view = random_view(recipe.views, recipe.flips)
     log = fit(
-        pair,
-        job.images,
-        ways,
-        steps=job.sizes.steps,
-        seed=seed,
-        lr=recipe.lr,
-        batch_size=job.sizes.batch,
-        weight_decay=1e-6,
+        pair, job.images, ways, steps=job.sizes.steps, seed=seed, lr=recipe.lr,
+        batch_size=job.sizes.batch, weight_decay=1e-6,
         augment=partial(two_views, view) if recipe.paired else view,
         loss=partial(recipe.loss, pair, recipe),
     )
     pair.extra = None
     return Pretrained(on_cpu(pair), log)
-
 
 class Texts(NamedTuple):
     """Reports as numbers."""
@@ -553,7 +511,6 @@ class Texts(NamedTuple):
     ways: Tensor  # those of each report (n, S, T)
     whole: Tensor  # the reports themselves (n, 1, T)
 
-
 def texts_of(reports: list[list[str]], device: torch.device) -> Texts:
     every = [sentence for report in reports for sentence in report]
     words = Words(every)
@@ -561,24 +518,19 @@ def texts_of(reports: list[list[str]], device: torch.device) -> Texts:
     tensors = words(every), words.ways(reports), whole
     return Texts(words, *(tensor.to(device) for tensor in tensors))
 
-
 def reading(texts: Texts, seed: int, sizes: Sizes) -> Reading:
     """The job that teaches a text tower to read, for `run.map(has_read, ...)`."""
     return Reading(texts.sentences, len(texts.words), sizes.reading, sizes.batch, seed)
 
-
 def pretraining(
-    images: Tensor,
-    texts: Texts,
-    reader: Reader,
-    recipe: Recipe,
-    seed: int,
+    images: Tensor, texts: Texts, reader: Reader, recipe: Recipe, seed: int,
     sizes: Sizes,
 ) -> Pretraining:
     """The job of a recipe, for `run.map(pretrain, ...)`."""
     ways = texts.whole if recipe.whole else texts.ways
-    return Pretraining(images, ways, len(texts.words), reader.weights, recipe, seed, sizes)
-
+    return Pretraining(
+        images, ways, len(texts.words), reader.weights, recipe, seed, sizes
+    )
 
 # %% [markdown]
 # ### What an encoder is worth
@@ -594,18 +546,17 @@ from medbook.data import Split
 from medbook.learn.memory_order import arrange
 from medbook.evaluate.probes import Features, auc, nearest, nearest_others, probe
 
-
 def some_rows(n: int, share: float, seed: int) -> Tensor:
     """A share of n rows, at least eight."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     return order[: max(8, round(share * n))]
 
-
 # %% tags=["define"]
 SHARES = {"1 %": 0.01, "10 %": 0.1, "100 %": 1.0}
 
-
-def probes(pool: Features, val: Features, test: Features, seed: int, draws: dict[str, int]):
+def probes(
+    pool: Features, val: Features, test: Features, seed: int, draws: dict[str, int]
+):
     """AUC on val and test by share of labels, mean over some draws of the labels."""
     found = {}
     for share, many in draws.items():
@@ -614,9 +565,7 @@ def probes(pool: Features, val: Features, test: Features, seed: int, draws: dict
         found[share] = tuple(scores.tolist())
     return found
 
-
 TUNING = {"1 %": 60, "10 %": 200, "100 %": 600}  # steps
-
 
 class Tuning(NamedTuple):
     """A start for supervised training (None: random), data, and steps by share."""
@@ -629,13 +578,11 @@ class Tuning(NamedTuple):
     seed: int
     steps: dict[str, int]
 
-
 class Tuned(NamedTuple):
     """By share of the labels: AUC on val and test, and the log."""
 
     auc: dict[str, tuple[float, float]]
     logs: dict[str, TrainingLog]
-
 
 def fine_tuned(job: Tuning) -> Tuned:
     """Train all of an encoder on a share of the labels, for each share."""
@@ -649,21 +596,14 @@ def fine_tuned(job: Tuning) -> Tuned:
             network[0].load_state_dict(job.start)
         some = job.pool.subset(some_rows(len(job.pool), part, job.seed))
         found.logs[share] = fit(
-            network,
-            some.images,
-            some.labels.float(),
-            steps=job.steps[share],
-            lr=job.lr,
-            seed=job.seed,
-            batch_size=64,
-            augment=random_view(0.25),
+            network, some.images, some.labels.float(), steps=job.steps[share],
+            lr=job.lr, seed=job.seed, batch_size=64, augment=random_view(0.25),
             loss=F.binary_cross_entropy_with_logits,
         )
         found.auc[share] = tuple(
             auc(predict(network, s.images), s.labels.cpu()) for s in (job.val, job.test)
         )
     return found
-
 
 # %% [markdown]
 # **Retrieval.** Thirty-five sentences, five a group, in words that no report of the phantoms uses in this order, stand for what a doctor might type. *Text to
@@ -674,60 +614,41 @@ def fine_tuned(job: Tuning) -> Tuned:
 # %% tags=["define", "hide-input"]
 QUERIES = {
     "nodule": (
-        "Solitary pulmonary nodule.",
-        "Round nodule seen in the lung.",
-        "Lung nodule of a few mm.",
-        "A nodule is present.",
-        "Coin lesion, nodule.",
+        "Solitary pulmonary nodule.", "Round nodule seen in the lung.",
+        "Lung nodule of a few mm.", "A nodule is present.", "Coin lesion, nodule.",
     ),
     "mass": (
-        "Large lung mass.",
-        "A rounded mass in the lung.",
-        "Mass, several cm across.",
-        "Solid pulmonary mass.",
-        "The lung contains a mass.",
+        "Large lung mass.", "A rounded mass in the lung.", "Mass, several cm across.",
+        "Solid pulmonary mass.", "The lung contains a mass.",
     ),
     "consolidation": (
-        "Airspace consolidation of the lung.",
-        "Patchy opacification is present.",
-        "The lung shows hazy opacity.",
-        "Consolidation is seen in one zone.",
+        "Airspace consolidation of the lung.", "Patchy opacification is present.",
+        "The lung shows hazy opacity.", "Consolidation is seen in one zone.",
         "Dense airspace opacity, consolidation.",
     ),
     "effusion": (
-        "Fluid in the pleural space.",
-        "Pleural effusion is present.",
-        "Effusion with blunting of the angle.",
-        "Fluid layers at the lung base.",
+        "Fluid in the pleural space.", "Pleural effusion is present.",
+        "Effusion with blunting of the angle.", "Fluid layers at the lung base.",
         "The costophrenic angle is lost to pleural fluid.",
     ),
     "pneumothorax": (
-        "Collapsed lung with pneumothorax.",
-        "Pneumothorax is seen.",
-        "Air between lung and chest wall.",
-        "A pleural line: pneumothorax.",
+        "Collapsed lung with pneumothorax.", "Pneumothorax is seen.",
+        "Air between lung and chest wall.", "A pleural line: pneumothorax.",
         "The lung is partly collapsed by pleural air.",
     ),
     "cardiomegaly": (
-        "Enlarged heart.",
-        "The cardiac silhouette is enlarged.",
-        "Cardiomegaly is present.",
-        "Raised cardiothoracic ratio.",
+        "Enlarged heart.", "The cardiac silhouette is enlarged.",
+        "Cardiomegaly is present.", "Raised cardiothoracic ratio.",
         "The heart is increased in size.",
     ),
     "no finding": (
-        "Normal chest.",
-        "The lungs are clear.",
-        "The heart is of normal size.",
-        "There is no abnormality.",
-        "Clear lungs, normal heart size.",
+        "Normal chest.", "The lungs are clear.", "The heart is of normal size.",
+        "There is no abnormality.", "Clear lungs, normal heart size.",
     ),
 }
 DENIED = {
-    "nodule": "The lungs show no nodule.",
-    "mass": "A mass is not seen.",
-    "consolidation": "No airspace opacity is present.",
-    "effusion": "No pleural fluid.",
+    "nodule": "The lungs show no nodule.", "mass": "A mass is not seen.",
+    "consolidation": "No airspace opacity is present.", "effusion": "No pleural fluid.",
     "pneumothorax": "No pleural air, pneumothorax is not seen.",
     "cardiomegaly": "The heart is normal, not enlarged.",
 }
@@ -735,13 +656,11 @@ DENIED = {
 # %% tags=["define"]
 SIDED = ("mass", "consolidation", "pneumothorax")  # of which a patient has one
 
-
 @torch.no_grad()
 def embedded(pair: Pair, sentences) -> Tensor:
     """Unit vectors of the common space (n, JOINT), on the CPU."""
     tokens = sentences.to(next(pair.parameters()).device)
     return F.normalize(pair.u(tokens).float(), dim=1).cpu()
-
 
 def prompted(pair: Pair, words: Words, v: Tensor) -> Tensor:
     """Score of findings for images v (n, JOINT), affirmed against denied: (n, 6)."""
@@ -749,8 +668,9 @@ def prompted(pair: Pair, words: Words, v: Tensor) -> Tensor:
     no = embedded(pair, words([DENIED[kind] for kind in FINDINGS]))
     return F.normalize(v.float(), dim=1) @ (F.normalize(torch.stack(yes), dim=1) - no).T
 
-
-def side_named(pair: Pair, words: Words, v: Tensor, sides: Tensor, kinds: Tensor) -> float:
+def side_named(
+    pair: Pair, words: Words, v: Tensor, sides: Tensor, kinds: Tensor
+) -> float:
     """How often "right" or "left" fits better, given one finding on one side."""
     v, right = F.normalize(v.float(), dim=1), []
     for number, kind in ((GROUPS.index(kind), kind) for kind in SIDED):
@@ -760,7 +680,6 @@ def side_named(pair: Pair, words: Words, v: Tensor, sides: Tensor, kinds: Tensor
         nearer = (v[some] @ (u[1] - u[0])).sign()  # 1: left, the side's own sign
         right += (nearer == sides[some]).tolist()
     return float(np.mean(right)) if right else 0.5
-
 
 # %% tags=["define"]
 @dataclass(frozen=True)
@@ -779,7 +698,6 @@ class Test:
     draws: dict[str, int]  # of the labels, by share
     joint: bool  # sentences can be compared with images
 
-
 @dataclass(frozen=True)
 class Scores:
     """What a pretraining is worth; pairs are AUC on val and test."""
@@ -791,7 +709,6 @@ class Scores:
     prompts: tuple[float, float] = (math.nan, math.nan)
     sides: float = math.nan
     real: tuple[float, float] = (math.nan, math.nan)  # PneumoniaMNIST
-
 
 def tested(job: Test) -> Scores:
     """Probes of an encoder; retrieval and prompts where sentences can be compared."""
@@ -828,7 +745,6 @@ def tested(job: Test) -> Scores:
         found["sides"] = side_named(pair, words, v, job.sides.cpu(), kinds)
     return Scores(**found)
 
-
 # %% [markdown]
 # ## UniMed-CLIP: labels become captions
 # Reports come with chest X-rays. For most other images there are labels only, though many of them. [Khattak et al. 2024](https://arxiv.org/abs/2412.10372) turn
@@ -838,22 +754,17 @@ def tested(job: Test) -> Scores:
 
 # %% tags=["define", "hide-input"]
 CAPTIONS = (
-    "{modality} of the {organ} showing {finding}.",
-    "{organ} {modality}: {finding}.",
+    "{modality} of the {organ} showing {finding}.", "{organ} {modality}: {finding}.",
     "This {modality} shows {finding} in the {organ}.",
-    "Findings on {modality}: {finding}.",
-    "{finding} on a {modality} of the {organ}.",
-    "{modality} with {hint}, meaning {finding}.",
-    "{hint}: {finding}, {organ}.",
+    "Findings on {modality}: {finding}.", "{finding} on a {modality} of the {organ}.",
+    "{modality} with {hint}, meaning {finding}.", "{hint}: {finding}, {organ}.",
     "The {organ} imaged by {modality}; there is {hint}.",
-    "Medical image, {modality}, {organ}, {finding}.",
-    "{modality} demonstrates {hint}.",
+    "Medical image, {modality}, {organ}, {finding}.", "{modality} demonstrates {hint}.",
 )
 UNSEEN = (
     "A picture of the {organ} taken by {modality}, in which {finding} can be seen.",
     "Patient examined with {modality}, {finding} was found, {organ}.",
-    "{hint} in this view of the {organ}.",
-    "{finding}, as seen with {modality}.",
+    "{hint} in this view of the {organ}.", "{finding}, as seen with {modality}.",
     "An example of {finding} with {hint}.",
 )
 CT = "computed tomography"
@@ -866,9 +777,7 @@ KNOWN = {
     "mednist": (
         (CT, "abdomen", "a section of the abdomen", "liver and bowel around the spine"),
         (
-            MRI,
-            "breast",
-            "a section of the breast",
+            MRI, "breast", "a section of the breast",
             "soft tissue in front of a dark chest",
         ),
         (XRAY, "chest", "a frontal view of the chest", "dark lungs beside the heart"),
@@ -884,15 +793,11 @@ KNOWN = {
         (FUNDUS, "retina", "no diabetic retinopathy", "a clear background"),
         (FUNDUS, "retina", "mild diabetic retinopathy", "a few microaneurysms"),
         (
-            FUNDUS,
-            "retina",
-            "moderate diabetic retinopathy",
+            FUNDUS, "retina", "moderate diabetic retinopathy",
             "dots and some haemorrhages",
         ),
         (
-            FUNDUS,
-            "retina",
-            "severe diabetic retinopathy",
+            FUNDUS, "retina", "severe diabetic retinopathy",
             "haemorrhages in all quadrants",
         ),
         (FUNDUS, "retina", "proliferative diabetic retinopathy", "new vessels"),
@@ -902,7 +807,6 @@ KNOWN = {
         (XRAY, "chest", "consolidation", "patchy airspace opacity of the lung"),
     ),
 }
-
 
 # %% tags=["define"]
 def captions(known, templates=CAPTIONS) -> list[str]:
@@ -914,14 +818,12 @@ def captions(known, templates=CAPTIONS) -> list[str]:
     names = dict(zip(("modality", "organ", "finding", "hint"), known, strict=True))
     return [template.format(**names) for template in templates]
 
-
 def colour(images: Tensor) -> Tensor:
     """uint8 images of any size and 1 or 3 channels to (N, 3, 32, 32)."""
     if images.shape[-1] > 32:
         images = F.avg_pool2d(images.float(), images.shape[-1] // 32).round().byte()
     rim = (32 - images.shape[-1]) // 2
     return F.pad(images, (rim, rim, rim, rim)).expand(-1, 3, -1, -1).contiguous()
-
 
 # %% [markdown]
 # The loss is eq. 1 with $\lambda=\tfrac12$ and a temperature that is learnt. Equal captions of two images of one class are false negatives; the paper leaves
@@ -930,7 +832,6 @@ def colour(images: Tensor) -> Tensor:
 # To classify, each class is described by several prompts. Their *unit* vectors are averaged and brought to length one again, and the class closest to the image
 # wins. Averaging before normalising would favour classes whose prompts are alike. All this is *without a classifier head*, but the classes were seen in
 # training: "zero-shot" in the strict sense holds only for a set that was kept out.
-
 
 # %% tags=["define"]
 class Clip(Pair):
@@ -950,7 +851,6 @@ class Clip(Pair):
         target = target / target.sum(1, keepdim=True)
         return (F.cross_entropy(cosine, target) + F.cross_entropy(cosine.T, target)) / 2
 
-
 @dataclass(frozen=True)
 class Corpus:
     """Images (N, 3, 32, 32), captions (N, S, T), and numbers of the classes (N,)."""
@@ -968,7 +868,6 @@ class Corpus:
         images, kinds = (torch.cat(tensors) for tensors in rest)
         return Corpus(images, torch.cat(ways), kinds)
 
-
 def together_with(
     corpus: Corpus, soft: bool, steps: int, seed: int, vocabulary: int, batch: int
 ) -> tuple[Clip, TrainingLog]:
@@ -984,44 +883,33 @@ def together_with(
         return clip.loss(h, ways, kinds if soft else None)
 
     log = fit(
-        clip,
-        corpus.images,
-        labels,
-        steps=steps,
-        seed=seed,
-        batch_size=batch,
-        lr=1e-3,
-        weight_decay=0.2,
-        augment=random_view(0.25, flips=False),
-        loss=loss,
+        clip, corpus.images, labels, steps=steps, seed=seed, batch_size=batch, lr=1e-3,
+        weight_decay=0.2, augment=random_view(0.25, flips=False), loss=loss,
     )
     return clip.eval(), log
-
 
 def class_vectors(pair: Pair, words: Words, prompts: list[list[str]]) -> Tensor:
     """Mean of the unit vectors of each class's prompts, at length one: (K, JOINT)."""
     means = torch.stack([embedded(pair, words(p)).mean(0) for p in prompts])
     return F.normalize(means, dim=1)
 
-
 def placed(clip: Clip, images: Tensor) -> Tensor:
     """Unit vectors of images in the common space: (N, JOINT)."""
     return F.normalize(predict(nn.Sequential(clip.image, clip.g_v), images), dim=1)
-
 
 def closest(v: Tensor, vectors: Tensor) -> Tensor:
     """Number of the closest class of each image: (N,)."""
     return (v @ vectors.T).argmax(1)
 
-
 def balanced(right: Tensor, labels: Tensor) -> Tensor:
     """Weights the answers (N,) so that their mean is the balanced accuracy."""
-    need(len(labels) and right.shape == labels.shape, f"{told(right)} for {told(labels)}")
+    need(
+        len(labels) and right.shape == labels.shape, f"{told(right)} for {told(labels)}"
+    )
     labels = labels.cpu()
     counts = labels.bincount()
     present = int((counts > 0).sum())
     return right.float() * len(labels) / (present * counts[labels])
-
 
 # %% tags=["define"]
 @dataclass(frozen=True)
@@ -1033,7 +921,6 @@ class Task:
     wordings: dict[str, list[list[str]]]  # by wording: prompts of each class
     known: tuple = ()  # of each class: modality, organ, finding, hint
 
-
 @dataclass(frozen=True)
 class Answers:
     """What one model answered: by task and wording the weighted right answers (N,)."""
@@ -1043,7 +930,6 @@ class Answers:
     modality: Tensor  # whether the right modality was closest, all images
     lead: Tensor  # cosine with the right modality in the prompt less that with others
     strict: float  # AUC on the set that was kept out
-
 
 @dataclass(frozen=True)
 class Exam:
@@ -1057,7 +943,6 @@ class Exam:
     tasks: dict[str, Task]
     strict: Task
     soft: bool = False  # targets
-
 
 def answer(exam: Exam) -> Answers:
     """Train one model and let it name the images of its tasks."""
@@ -1077,7 +962,9 @@ def answer(exam: Exam) -> Answers:
             answers = closest(v, class_vectors(clip, exam.words, prompts))
             right[name][wording] = balanced(answers == labels, labels)
         if task.known:
-            own = labels.new_tensor([MODALITIES.index(k[0]) for k in task.known])[labels]
+            own = labels.new_tensor([MODALITIES.index(k[0]) for k in task.known])[
+                labels
+            ]
             modality.append(closest(v, says) == own)
             lead.append(modality_lead(clip, exam.words, task, v, own))
     pneumonia = class_vectors(clip, exam.words, exam.strict.wordings["unseen"])
@@ -1087,16 +974,18 @@ def answer(exam: Exam) -> Answers:
     modality, lead = (torch.cat(x or [nothing]) for x in (modality, lead))
     return Answers(log, right, modality, lead, far)
 
-
-def modality_lead(clip: Clip, words: Words, task: Task, v: Tensor, own: Tensor) -> Tensor:
+def modality_lead(
+    clip: Clip, words: Words, task: Task, v: Tensor, own: Tensor
+) -> Tensor:
     """Cosine with the class in the right modality less the mean of wrong ones: (N,)."""
     rows, labels = torch.arange(len(v), device="cpu"), task.labels.cpu()
-    said = ([captions((m, *k[1:]), CAPTIONS[:5]) for k in task.known] for m in MODALITIES)
+    said = (
+        [captions((m, *k[1:]), CAPTIONS[:5]) for k in task.known] for m in MODALITIES
+    )
     cosines = [(v @ class_vectors(clip, words, s).T)[rows, labels] for s in said]
     by_modality = torch.stack(cosines, 1)  # (N, modalities)
     right = by_modality[rows, own]
     return right - (by_modality.sum(1) - right) / (len(MODALITIES) - 1)
-
 
 # %% [markdown]
 # ## The experiment
@@ -1127,8 +1016,7 @@ SOME = {"1 %": 10, "10 %": 5, "100 %": 1}
 DRAWS = run.scale(smoke=dict.fromkeys(SHARES, 1), laptop=SOME, gpu=SOME)
 convirt = partial(Recipe, contrast, joint=True)
 HEADLINE = {  # all seeds; the others fewer
-    "random": None,
-    "ConVIRT": convirt(),
+    "random": None, "ConVIRT": convirt(),
     "SimCLR": Recipe(contrast_of_views, paired=True, views=0.5),
 }
 RIVALS = {
@@ -1150,26 +1038,33 @@ ARMS = HEADLINE | RIVALS | ABLATIONS
 texts = texts_of(reports, run.device)
 words = texts.words
 different = len({sentence for report in reports for sentence in report})
-print(f"{len(words)} words and signs, {different} different sentences, {len(reports)} reports")
+print(
+    f"{len(words)} words and signs, {different} different sentences, {len(reports)} "
+    "reports"
+)
 
 # %%
 alike = torch.ones(16, 4)
-print(f"all vectors equal, log 16 = {math.log(16):.4f}: loss {info_nce(alike, alike):.4f}")
-v, u = torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+print(
+    f"all vectors equal, log 16 = {math.log(16):.4f}: loss "
+    f"{info_nce(alike, alike):.4f}"
+)
+v, u = torch.randn(
+    2, 16, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+)
 mirrored = [
-    float(info_nce(v, u, lam=lam) - info_nce(u, v, lam=1 - lam)) for lam in (0.0, 0.3, 0.75, 1.0)
+    float(info_nce(v, u, lam=lam) - info_nce(u, v, lam=1 - lam))
+    for lam in (0.0, 0.3, 0.75, 1.0)
 ]
 print(
     "images and sentences exchanged, lambda and 1 - lambda:",
     run.claim("convirt-14", ours=[round(m, 12) for m in mirrored], baseline=[0.0] * 4),
 )
 
-
 # %% tags=["hide-output"]
 def block(split: Split, k: int, n: int) -> Split:
     """The part of a test set that belongs to seed number k."""
-    return Split(split.images[k * n : (k + 1) * n], split.labels[k * n : (k + 1) * n])
-
+    return Split(split.images[k * n:(k + 1) * n], split.labels[k * n:(k + 1) * n])
 
 place = torch.arange(len(GROUPS) * len(SEEDS) * EACH, device=run.device).view(
     len(GROUPS), len(SEEDS), EACH
@@ -1179,52 +1074,46 @@ pneumonia = run.load("pneumoniamnist")
 few = torch.arange(len(pneumonia.train), device=run.device)
 few = few[: run.scale(smoke=40, laptop=4000, gpu=4000)]
 
-
 def enlarged(split: Split) -> Split:
     images = F.interpolate(split.images.float(), SIZE, mode="bilinear").round().byte()
     return Split(images, split.labels[:, None])
-
 
 far = tuple(map(enlarged, (pneumonia.train.subset(few), pneumonia.val, pneumonia.test)))
 readers = run.map(has_read, [reading(texts, s, SIZES) for s in SEEDS])
 reader_of = dict(zip(SEEDS, readers, strict=True))
 number = {s: k for k, s in enumerate(SEEDS)}  # of a seed
 
-plan = [(arm, s) for arm in ARMS for s in (SEEDS if arm in HEADLINE else FEWER)]
+plan = [
+    (arm, s) for arm in ARMS for s in (SEEDS if arm in HEADLINE else FEWER)
+]
 jobs = {
     (arm, s): pretraining(images, texts, reader_of[s], ARMS[arm], s, SIZES)
-    for arm, s in plan
-    if ARMS[arm] is not None
+    for arm, s in plan if ARMS[arm] is not None
 }
 pretrained = dict(zip(jobs, run.map(pretrain, list(jobs.values())), strict=True))
 for s in SEEDS:
     drawn = new_pair(len(words), reader_of[s].weights, s)
     pretrained["random", s] = Pretrained(on_cpu(drawn), None)
 
-
 def test_of(arm: str, s: int) -> Test:
     """The encoders of an arm, and the patients of a seed."""
     own = place[:, number[s]].flatten()
     recipe = ARMS[arm]
     return Test(
-        pretrained[arm, s],
-        words,
-        xrays.train,
-        xrays.val,
-        block(xrays.test, number[s], N_TEST),
-        single.test.subset(own),
-        all_sides[own],
-        far if arm in HEADLINE else None,
-        s,
-        DRAWS,
+        pretrained[arm, s], words, xrays.train, xrays.val,
+        block(xrays.test, number[s], N_TEST), single.test.subset(own), all_sides[own],
+        far if arm in HEADLINE else None, s, DRAWS,
         joint=recipe is not None and recipe.joint,
     )
 
-
 found = dict(zip(plan, run.map(tested, [test_of(*what) for what in plan]), strict=True))
-outcomes = {arm: [scores for (a, _), scores in found.items() if a == arm] for arm in ARMS}
+outcomes = {
+    arm: [scores for (a, _), scores in found.items() if a == arm] for arm in ARMS
+}
 
-steps = run.scale(smoke=dict.fromkeys(SHARES, 2), laptop=TUNING, gpu=TUNING)
+steps = run.scale(
+    smoke=dict.fromkeys(SHARES, 2), laptop=TUNING, gpu=TUNING
+)
 jobs = {}
 for s in SEEDS:
     starts = {
@@ -1237,17 +1126,14 @@ for s in SEEDS:
 found = dict(zip(jobs, run.map(fine_tuned, list(jobs.values())), strict=True))
 tuned = {arm: [found[arm, s] for s in SEEDS] for arm in starts}
 
-
 # %%
 def values(arm: str, what, n: int | None = None) -> np.ndarray:
     """(seeds,) of an arm."""
     return np.array([what(o) for o in outcomes[arm]][:n])
 
-
 # %% tags=["hide-input"]
 def record(name: str, numbers, unit: str, on: str = "test", **options) -> None:
     run.record(name, numbers, unit=unit, on=on, **options)
-
 
 run.arm("reading", [reader.log for reader in readers])
 for arm, results in outcomes.items():
@@ -1264,7 +1150,8 @@ for arm, results in outcomes.items():
         record(f"PneumoniaMNIST, 1 %/{arm}", real, "AUC", rtol=0.05)
     if ARMS[arm] is not None and ARMS[arm].joint:
         there, back = (
-            values(arm, f) for f in (lambda o: o.text_to_image, lambda o: o.image_to_text)
+            values(arm, f)
+            for f in (lambda o: o.text_to_image, lambda o: o.image_to_text)
         )
         record(f"text to image/{arm}", there, "P@10", rtol=0.1)
         record(f"image to text/{arm}", back, "P@5", rtol=0.1)
@@ -1314,11 +1201,8 @@ plots.show(
     "five fundus photographs.",
 )
 print(
-    "The label",
-    sources["mednist"].classes[4],
-    "as captions:",
-    *captions(KNOWN["mednist"][4]),
-    sep="\n  ",
+    "The label", sources["mednist"].classes[4], "as captions:",
+    *captions(KNOWN["mednist"][4]), sep="\n  ",
 )
 
 # %% tags=["hide-output"]
@@ -1333,25 +1217,25 @@ chosen = {
 if run.profile == "smoke":
     chosen = {name: Split(s.images[:60], s.labels[:60]) for name, s in chosen.items()}
 
-
 def pairs_of(report: list[str]) -> list[str]:
     """Each sentence with the next one."""
     following = (*report[1:], "")
-    return [f"X-ray of the chest. {a} {b}" for a, b in zip(report, following, strict=True)]
-
+    return [
+        f"X-ray of the chest. {a} {b}" for a, b in zip(report, following, strict=True)
+    ]
 
 free = [pairs_of(report) for report in reports[:N_REPORTS]]
 every = [caption for known in KNOWN.values() for k in known for caption in captions(k)]
 every += [caption for report in free for caption in report]
 terms = Words([*every, *(f"{m}." for m in MODALITIES)])
 
-
 def corpus_of(name: str, templates=CAPTIONS) -> Corpus:
     """Images of a labelled source with captions of their classes."""
     split, first = chosen[name], 100 * list(KNOWN).index(name)
-    table = terms.ways([captions(k, templates) for k in KNOWN[name]], 2 * LENGTH).to(run.device)
+    table = terms.ways([captions(k, templates) for k in KNOWN[name]], 2 * LENGTH).to(
+        run.device
+    )
     return Corpus(colour(split.images), table[split.labels], first + split.labels)
-
 
 with_reports = Corpus(
     colour(images[:N_REPORTS]),
@@ -1359,9 +1243,13 @@ with_reports = Corpus(
     10_000 + torch.arange(N_REPORTS, device=run.device),
 )
 parts = {name: corpus_of(name) for name in sources} | {"reports": with_reports}
-fixed = {name: corpus_of(name, CAPTIONS[:1]) for name in sources} | {"reports": with_reports}
+fixed = {name: corpus_of(name, CAPTIONS[:1]) for name in sources} | {
+    "reports": with_reports
+}
 total = sum(len(c.images) for c in parts.values())
-share_of = {name: max(1, round(CLIP_STEPS * len(c.images) / total)) for name, c in parts.items()}
+share_of = {
+    name: max(1, round(CLIP_STEPS * len(c.images) / total)) for name, c in parts.items()
+}
 
 # %% tags=["hide-input"]
 tasks = {}
@@ -1392,22 +1280,25 @@ pooled = Corpus.of(list(parts.values()))
 one_wording = Corpus.of(list(fixed.values()))
 labels_alone = Corpus.of([parts[name] for name in sources])
 
-
-def exam(corpus: Corpus, steps: int, s: int, asked: dict[str, Task] = tasks, **options) -> Exam:
+def exam(
+    corpus: Corpus, steps: int, s: int, asked: dict[str, Task] = tasks, **options
+) -> Exam:
     return Exam(corpus, steps, CLIP_BATCH, s, terms, asked, strict, **options)
-
 
 def shuffled(s: int) -> Corpus:
     """Captions of other images."""
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(s)).to(run.device)
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(s)).to(
+        run.device
+    )
     return Corpus(pooled.images, pooled.ways[order], pooled.kinds)
-
 
 jobs = {("unified", s): exam(pooled, CLIP_STEPS, s) for s in SEEDS}
 jobs |= {("one wording", s): exam(one_wording, CLIP_STEPS, s) for s in SEEDS}
 for name, part in parts.items():
     own = {name: tasks[name]}
-    jobs |= {(f"specialist, {name}", s): exam(part, share_of[name], s, own) for s in SEEDS}
+    jobs |= {
+        (f"specialist, {name}", s): exam(part, share_of[name], s, own) for s in SEEDS
+    }
 fewer_steps = CLIP_STEPS - share_of["reports"]
 jobs |= {("labels alone", s): exam(labels_alone, fewer_steps, s) for s in FEWER}
 jobs |= {("soft targets", s): exam(pooled, CLIP_STEPS, s, soft=True) for s in FEWER}
@@ -1415,7 +1306,6 @@ jobs |= {("shuffled captions", s): exam(shuffled(s), CLIP_STEPS, s) for s in FEW
 answers: dict[str, list[Answers]] = {}
 for (arm, _), found in zip(jobs, run.map(answer, list(jobs.values())), strict=True):
     answers.setdefault(arm, []).append(found)
-
 
 # %% tags=["hide-output"]
 def named_right(arm: str, names: list[str], wording: str = "unseen") -> np.ndarray:
@@ -1427,10 +1317,10 @@ def named_right(arm: str, names: list[str], wording: str = "unseen") -> np.ndarr
         rows.append(torch.cat([x * cases / (len(names) * len(x)) for x in of_sets]))
     return torch.stack(rows).numpy()
 
-
 rights = {arm: [a.right for a in found] for arm, found in answers.items()}
 rights["specialists"] = [
-    {name: rights[f"specialist, {name}"][k][name] for name in tasks} for k in range(len(SEEDS))
+    {name: rights[f"specialist, {name}"][k][name] for name in tasks}
+    for k in range(len(SEEDS))
 ]
 MODELS = [arm for arm in rights if not arm.startswith("specialist,")]
 # %% tags=["hide-input"]
@@ -1457,24 +1347,22 @@ run.arms_table()
 
 # %%
 few = len(FEWER)
-
-
 def at(arm: str, share: str, n: int | None = None) -> np.ndarray:
     """Linear AUC on the test patients, (seeds,)."""
     return values(arm, lambda o: o.linear[share][1], n)
-
-
 def hits(arm: str, n: int | None = None) -> np.ndarray:
     """Text to image, P@10, (seeds,)."""
     return values(arm, lambda o: o.text_to_image, n)
-
-
 by_labels = {
-    share: {arm: np.array([r.auc[share][1] for r in found]) for arm, found in tuned.items()}
+    share: {
+        arm: np.array([r.auc[share][1] for r in found]) for arm, found in tuned.items()
+    }
     for share in SHARES
 }
 
-run.claim("convirt-1", ours=at("ConVIRT", "10 %"), baseline=by_labels["100 %"]["from scratch"])
+run.claim(
+    "convirt-1", ours=at("ConVIRT", "10 %"), baseline=by_labels["100 %"]["from scratch"]
+)
 run.claim("convirt-2", ours=at("ConVIRT", "1 %"), baseline=at("SimCLR", "1 %"))
 run.claim("convirt-3", ours=at("ConVIRT", "10 %"), baseline=at("SimCLR", "10 %"))
 run.claim("convirt-4", ours=at("SimCLR", "1 %"), baseline=at("random", "1 %"))
@@ -1492,9 +1380,15 @@ run.claim(
     baseline=at("only text to image", "10 %"),
 )
 run.claim("convirt-10", ours=hits("ConVIRT", few), baseline=hits("text tower fixed"))
-run.claim("convirt-11", ours=at("ConVIRT", "10 %", few), baseline=at("whole reports", "10 %"))
-run.claim("convirt-12", ours=hits("ConVIRT"), baseline=np.full(len(SEEDS), 1 / len(GROUPS)))
-run.claim("convirt-13", ours=hits("shuffled reports"), baseline=np.full(few, 1 / len(GROUPS)))
+run.claim(
+    "convirt-11", ours=at("ConVIRT", "10 %", few), baseline=at("whole reports", "10 %")
+)
+run.claim(
+    "convirt-12", ours=hits("ConVIRT"), baseline=np.full(len(SEEDS), 1 / len(GROUPS))
+)
+run.claim(
+    "convirt-13", ours=hits("shuffled reports"), baseline=np.full(few, 1 / len(GROUPS))
+)
 run.claim(
     "convirt-15",
     ours=by_labels["10 %"]["ConVIRT, fine-tuned"],
@@ -1510,7 +1404,9 @@ run.claim(
     ours=values("ConVIRT", lambda o: o.real[1]),
     baseline=values("SimCLR", lambda o: o.real[1]),
 )
-run.claim("convirt-19", ours=hits("equal sentences apart"), baseline=hits("ConVIRT", few))
+run.claim(
+    "convirt-19", ours=hits("equal sentences apart"), baseline=hits("ConVIRT", few)
+)
 run.claim(
     "convirt-18",
     ours=values("ConVIRT", lambda o: o.image_to_image),
@@ -1524,13 +1420,10 @@ units = {
     tuple(names): np.arange(sum(len(tasks[n].images) for n in names))
     for names in (everything, labelled_sets, smallest, ["reports"])
 }
-
-
 def compare(id: str, ours: str, baseline: str, names: list[str]) -> None:
     sides = named_right(ours, names), named_right(baseline, names)
     n = min(map(len, sides))
     run.claim(id, ours=sides[0][:n], baseline=sides[1][:n], units=units[tuple(names)])
-
 
 compare("unimed-clip-1", "unified", "one wording", labelled_sets)
 compare("unimed-clip-2", "unified", "specialists", everything)
@@ -1568,34 +1461,26 @@ figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
 x = np.arange(len(SHARES))
 for arm in HEADLINE | RIVALS:
     axes[0].errorbar(
-        x,
-        [at(arm, s).mean() for s in SHARES],
-        yerr=[at(arm, s).std() for s in SHARES],
-        capsize=3,
-        marker="o",
-        label=f"{arm}, linear",
+        x, [at(arm, s).mean() for s in SHARES], yerr=[at(arm, s).std() for s in SHARES],
+        capsize=3, marker="o", label=f"{arm}, linear",
     )
 for arm in tuned:
     axes[1].errorbar(
-        x,
-        [by_labels[s][arm].mean() for s in SHARES],
-        yerr=[by_labels[s][arm].std() for s in SHARES],
-        capsize=3,
-        marker="o",
+        x, [by_labels[s][arm].mean() for s in SHARES],
+        yerr=[by_labels[s][arm].std() for s in SHARES], capsize=3, marker="o",
         label=arm,
     )
 axes[1].errorbar(
-    x,
-    [at("ConVIRT", s).mean() for s in SHARES],
-    yerr=[at("ConVIRT", s).std() for s in SHARES],
-    capsize=3,
-    marker="o",
+    x, [at("ConVIRT", s).mean() for s in SHARES],
+    yerr=[at("ConVIRT", s).std() for s in SHARES], capsize=3, marker="o",
     label="ConVIRT, linear",
 )
 for ax, title in zip(axes, ("encoder fixed", "whole network trained"), strict=True):
     ax.set(
         xticks=x,
-        xticklabels=[f"{s}\n({max(8, round(f * N_LABELLED))})" for s, f in SHARES.items()],
+        xticklabels=[
+            f"{s}\n({max(8, round(f * N_LABELLED))})" for s, f in SHARES.items()
+        ],
         xlabel="labelled patients",
         title=title,
     )
@@ -1608,10 +1493,14 @@ plots.show(
     "standard deviation between seeds.",
     alt="Two line plots over 1, 10 and 100 percent of the labels. Linear: "
     + "; ".join(
-        f"{a} " + ", ".join(f"{at(a, s).mean():.3f}" for s in SHARES) for a in HEADLINE | RIVALS
+        f"{a} " + ", ".join(f"{at(a, s).mean():.3f}" for s in SHARES)
+        for a in HEADLINE | RIVALS
     )
     + ". Trained: "
-    + "; ".join(f"{a} " + ", ".join(f"{by_labels[s][a].mean():.3f}" for s in SHARES) for a in tuned)
+    + "; ".join(
+        f"{a} " + ", ".join(f"{by_labels[s][a].mean():.3f}" for s in SHARES)
+        for a in tuned
+    )
     + ".",
 )
 
@@ -1668,7 +1557,8 @@ plots.show(
     "dotted: chance. The classes were seen in training, these wordings were not.",
     alt="Four dot plots, one a data set. "
     + "; ".join(
-        f"{name}: " + ", ".join(f"{arm} {named_right(arm, [name]).mean():.2f}" for arm in MODELS)
+        f"{name}: "
+        + ", ".join(f"{arm} {named_right(arm, [name]).mean():.2f}" for arm in MODELS)
         for name in tasks
     )
     + ".",
@@ -1723,21 +1613,15 @@ gallery = single.test.images[place[:, 0].flatten()]
 truth = single.test.labels[place[:, 0].flatten()].cpu()
 seen = F.normalize(predict(nn.Sequential(model.image, model.g_v), gallery), dim=1)
 TYPED = (
-    "Enlarged heart.",
-    "Normal heart size.",
-    "Pleural effusion on the left.",
-    "Pleural effusion on the right.",
-    "No pleural effusion.",
-    "Large pneumothorax.",
-    "A mass in the right lung.",
-    "Normal chest.",
+    "Enlarged heart.", "Normal heart size.", "Pleural effusion on the left.",
+    "Pleural effusion on the right.", "No pleural effusion.", "Large pneumothorax.",
+    "A mass in the right lung.", "Normal chest.",
 )
 
 CLOSEST = {}
 for sentence in TYPED:
     cosine = seen @ embedded(model, words([sentence]))[0]
     CLOSEST[sentence] = cosine.topk(min(8, len(seen))).indices
-
 
 def draw(sentence: str):
     best = CLOSEST[sentence]
@@ -1746,17 +1630,12 @@ def draw(sentence: str):
     figure.suptitle(f'"{sentence}"', fontsize=10)
     return figure
 
-
 def described(sentence: str) -> str:
     found = ", ".join(GROUPS[k] for k in truth[CLOSEST[sentence]])
     return f"Eight small phantom X-rays found for the sentence {sentence}: {found}."
 
-
 explore(
-    draw,
-    TYPED,
-    label="sentence",
-    alt=described,
+    draw, TYPED, label="sentence", alt=described,
     caption="The eight phantom X-rays closest to a sentence, with what they show.",
 )
 
@@ -1807,7 +1686,6 @@ assert abs(scaled[0] - scaled[1]) < 1e-6, "unit vectors point to the same place"
 
 # %% tags=["solution"]
 import re
-
 affirming = [
     s
     for r in reports

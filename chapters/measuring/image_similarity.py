@@ -52,7 +52,6 @@ run = medbook.start("image_similarity", profile=profile, seed=seed)
 # %%
 import numpy as np
 from medbook.show import plots
-
 plots.style()
 SETS = {
     name: run.load(name, size=256)
@@ -62,9 +61,9 @@ xrays = SETS["chest_xray_lungs"]
 # the first image of each patient
 first = np.unique(xrays.groups.cpu().numpy(), return_index=True)[1]
 PICK = first[
-    np.linspace(0, len(first) - 1, min(len(first), run.scale(smoke=4, laptop=96, gpu=1000))).astype(
-        int
-    )
+    np.linspace(
+        0, len(first) - 1, min(len(first), run.scale(smoke=4, laptop=96, gpu=1000))
+    ).astype(int)
 ]
 images = xrays.images[PICK]
 # the same, unless the leak check shuffles the references
@@ -78,11 +77,9 @@ OTHERS = {
 OTHERS["chest_ct_lidc"] = (OTHERS["chest_ct_lidc"] + 1000) / 1400 * 255
 OTHERS = {name: image.round().clamp(0, 255) for name, image in OTHERS.items()}
 
-
 # %% tags=["hide-input"]
 def grey(image):  # three channels, for image_grid
     return image.expand(1, 3, *image.shape[2:]).cpu().numpy().astype(np.uint8)
-
 
 plots.show(
     plots.image_grid(
@@ -120,7 +117,6 @@ from medbook.refuse import need, need_pair, told
 
 RANGE = 255.0  # R of 8-bit images
 
-
 def range_of(x: Tensor, y: Tensor, R: float | None) -> float:
     """R of two batches (N, C, H, W): as given, or that of their format, uint8."""
     need_pair(x, y)
@@ -130,11 +126,9 @@ def range_of(x: Tensor, y: Tensor, R: float | None) -> float:
     need(0 < R < math.inf, f"data_range is {R}: give largest minus smallest value, > 0")
     return R
 
-
 def floats(*images: Tensor) -> list[Tensor]:
     """Whole numbers of 8 bits as floats."""
     return [x.float() if x.dtype == torch.uint8 else x for x in images]
-
 
 def psnr(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """PSNR in dB of each pair, eq. 1, at most 100: (N,)."""
@@ -143,29 +137,26 @@ def psnr(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     options = {"data_range": R, "reduction": "none", "dim": (1, 2, 3)}
     return metrics.peak_signal_noise_ratio(y, x, **options).clamp(max=100.0)
 
-
 def eight_bit(x: Tensor) -> Tensor:
     """What is left after the image was stored with 8 bits."""
     return x.round().clamp(0, 255)
-
 
 def gauss(x: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers in the shape of x."""
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
-
 def each(function, x: Tensor, *numbers: Tensor) -> Tensor:
     """`function(image, number, ...)` of each image as a NumPy array: (N, 1, H, W)."""
-    rows = zip(x[:, 0].cpu().numpy(), *(n.flatten().tolist() for n in numbers), strict=True)
+    rows = zip(
+        x[:, 0].cpu().numpy(), *(n.flatten().tolist() for n in numbers), strict=True
+    )
     return torch.from_numpy(np.stack([function(*row) for row in rows]))[:, None].to(x)
-
 
 def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
     """A grey 8-bit image (H, W) after JPEG compression."""
     file = io.BytesIO()
     Image.fromarray(image.astype(np.uint8)).save(file, "JPEG", quality=round(quality))
     return np.asarray(Image.open(file))
-
 
 def spot(x: Tensor, centre: Tensor, fwhm: Tensor) -> Tensor:
     """Gaussian spots of height 1; centre (row, column): (N, 2), fwhm: (N,)."""
@@ -174,7 +165,6 @@ def spot(x: Tensor, centre: Tensor, fwhm: Tensor) -> Tensor:
     square = dy[:, :, None] ** 2 + dx[:, None, :] ** 2
     return torch.exp(-4 * math.log(2) * square / fwhm[:, None, None] ** 2)[:, None]
 
-
 CHANGES = {  # t has shape (N, 1, 1, 1)
     "noise": lambda x, t, generator: x + 20 * t * gauss(x, generator),
     "blur": lambda x, t, generator: each(gaussian_filter, x, 3 * t),
@@ -182,29 +172,29 @@ CHANGES = {  # t has shape (N, 1, 1, 1)
     "gamma": lambda x, t, generator: 255 * (x / 255) ** (1 - t / 2),
 }
 
-
 def distort(kind: str, x: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
     """8-bit images x changed with severity t (N,), > 0; 1 is severe."""
     need(kind in CHANGES, f"no change {kind!r}: choose one of {', '.join(CHANGES)}")
     need((t > 0).all(), f"severities range from {t.min()}: give numbers > 0")
     return eight_bit(CHANGES[kind](x, t[:, None, None, None], generator))
 
-
 # %%
 x, generator = images[:1], torch.Generator(images.device)
-
-
 def at_30_dB(change) -> Tensor:
     """Of copies with rising severity the one whose PSNR is nearest to 30 dB."""
-    copies = [eight_bit(change(x.new_full((1, 1, 1, 1), t))) for t in np.geomspace(0.02, 4, 120)]
+    copies = [
+        eight_bit(change(x.new_full((1, 1, 1, 1), t)))
+        for t in np.geomspace(0.02, 4, 120)
+    ]
     return min(copies, key=lambda y: abs(float(psnr(x, y, RANGE)) - 30))
-
 
 SAME = {
     "noise": at_30_dB(lambda t: CHANGES["noise"](x, t, generator.manual_seed(0))),
     "blur": at_30_dB(lambda t: CHANGES["blur"](x, t, None)),
     "gamma": at_30_dB(lambda t: CHANGES["gamma"](x, t / 2.5, None)),
-    "spot": at_30_dB(lambda t: x + 60 * t * spot(x, x.new_tensor([[100, 80]]), x.new_tensor([40]))),
+    "spot": at_30_dB(
+        lambda t: x + 60 * t * spot(x, x.new_tensor([[100, 80]]), x.new_tensor([40]))
+    ),
 }
 
 # %% tags=["hide-input"]
@@ -233,7 +223,6 @@ plots.show(
 # The mean of that map is the score. [MS-SSIM](https://doi.org/10.1109/ACSSC.2003.1292216) multiplies the second factor over five scales, each half as large as
 # the one before. Both come from torchmetrics, as does (1). Too large an $R$ makes $c_1$ and $c_2$ swamp the image, and everything looks alike.
 
-
 # %% tags=["define"]
 def ssim_map(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """SSIM around every pixel, eq. 2, mean over channels: (N, H, W)."""
@@ -243,11 +232,9 @@ def ssim_map(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     options = {"data_range": R, "reduction": "none", "return_full_image": True}
     return metrics.structural_similarity_index_measure(y, x, **options)[1].mean(1)
 
-
 def ssim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """Mean of the SSIM map of each pair: (N,)."""
     return ssim_map(x, y, data_range).mean((1, 2))
-
 
 def ms_ssim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """MS-SSIM of each pair, sides of at least 161 pixels: (N,)."""
@@ -260,7 +247,6 @@ def ms_ssim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     options = {"data_range": R, "reduction": "none"}
     found = metrics.multiscale_structural_similarity_index_measure(y, x, **options)
     return found.reshape(-1)  # of one pair torchmetrics gives a single number
-
 
 # %% [markdown]
 # ### FSIM: edges by the phase of waves
@@ -276,11 +262,12 @@ def ms_ssim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
 #
 # $$\mathrm{FSIM}=\frac{\sum S(\mathrm{PC}_x,\mathrm{PC}_y;0.85)\,S(G_x,G_y;160)\,\max(\mathrm{PC}_x,\mathrm{PC}_y)}{\sum\max(\mathrm{PC}_x,\mathrm{PC}_y)},\qquad S(a,b;T)=\frac{2ab+T}{a^2+b^2+T} \qquad (4)$$
 
-
 # %% tags=["define"]
 def log_gabor(x: Tensor) -> Tensor:
     """Filters of 4 directions and 4 wavelengths 6, 12, 24, 48 pixels: (O, S, H, W)."""
-    fy, fx = (torch.fft.fftfreq(n, device=x.device, dtype=x.dtype) for n in x.shape[-2:])
+    fy, fx = (
+        torch.fft.fftfreq(n, device=x.device, dtype=x.dtype) for n in x.shape[-2:]
+    )
     radius = torch.hypot(fy[:, None], fx)
     radius[0, 0] = 1.0  # any number: the mean of the image is left out below
     k = torch.arange(4, device=x.device, dtype=x.dtype)[:, None, None]
@@ -291,7 +278,6 @@ def log_gabor(x: Tensor) -> Tensor:
     angle = torch.atan2(-fy[:, None], fx) - k * math.pi / 4
     angle = torch.atan2(angle.sin(), angle.cos())  # in (-pi, pi]
     return torch.exp(-0.5 * (angle / (math.pi / 4.8)) ** 2)[:, None] * radial
-
 
 def phase_congruency(x: Tensor) -> Tensor:
     """Eq. 3 of grey images (N, 1, H, W), in [0, 1]: (N, H, W)."""
@@ -307,7 +293,6 @@ def phase_congruency(x: Tensor) -> Tensor:
     threshold = tau * (math.sqrt(math.pi / 2) + 2 * math.sqrt(2 - math.pi / 2)) / 1.7
     kept = (energy - threshold[:, :, None, None]).clamp(min=0).sum(1)
     return kept / e.abs().sum((1, 2)).clamp(min=torch.finfo(x.dtype).tiny)
-
 
 def fsim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """FSIM of each pair of grey images, eq. 4; its constants are for R = 255: (N,)."""
@@ -325,7 +310,6 @@ def fsim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     same, weight = same * (2 * g * h + 160) / (g**2 + h**2 + 160), torch.maximum(p, q)
     return (same * weight).sum((1, 2)) / weight.sum((1, 2))
 
-
 # %% [markdown]
 # ### ISSM: a mixture
 # [Aljanabi et al. 2019](https://doi.org/10.1080/22797254.2019.1628617) mix the correlation $E$ of two edge images (Canny), the entropy $H$ of the joint
@@ -339,12 +323,10 @@ def fsim(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
 # %% tags=["define"]
 from skimage import feature
 
-
 def edges(x: Tensor) -> Tensor:
     """Canny edges (0 or 1) of images in [0, 255], without smoothing: (N, 1, H, W)."""
     # thresholds 100 and 200 on |gx| + |gy|, which is on average 4 / pi times the length
     return each(lambda i: feature.canny(i, 0, 25 * math.pi, 50 * math.pi), x)
-
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson correlation over the last axis, 0 where one of them is constant."""
@@ -352,14 +334,12 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
     size = (a.square().sum(-1) * b.square().sum(-1)).sqrt()
     return (a * b).sum(-1) / torch.where(size > 0, size, torch.inf)
 
-
 def joint_entropy(x: Tensor, y: Tensor) -> Tensor:
     """Entropy in bits of the joint histogram, 255 bins from 0 to 255: (N,)."""
     a, b = (image.flatten(1).long().clamp(0, 254) for image in (x, y))
     counts = [torch.bincount(k, minlength=255**2) for k in 255 * a + b]
     share = torch.stack(counts).to(x.dtype) / a.shape[1]
     return torch.special.entr(share).sum(1) / math.log(2)
-
 
 def issm(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     """ISSM of each pair of grey images, eq. 5; its thresholds are for R = 255: (N,)."""
@@ -372,14 +352,12 @@ def issm(x: Tensor, y: Tensor, data_range: float | None = None) -> Tensor:
     score = 0.8 * e * h / (0.3 * e * h + 0.5 * h + 0.7 * ssim(x, y, RANGE))
     return torch.where((x == y).flatten(1).all(1), torch.ones_like(score), score)
 
-
 # %% [markdown]
 # ## CSIM: ranks inside patches
 # [El Ghazouali et al. 2024](https://arxiv.org/abs/2410.01411) look at patches of $p\times p$ pixels, $p=8$, side by side, and forget the grey values: of the
 # $n=p^2=64$ pixels of a patch only the **order** counts. Pixel $i$ has rank $r_i$, from 1 for the darkest to $n$ for the brightest. (Patches that do not fit at
 # the right and at the bottom are dropped; in colour, ranks are found in each channel and averaged.) Equal values get their ranks in the order of their
 # positions.
-
 
 # %% tags=["define"]
 def to_patches(x: Tensor, p: int) -> Tensor:
@@ -390,7 +368,6 @@ def to_patches(x: Tensor, p: int) -> Tensor:
     w = x.shape[3] // p
     x = x[:, :, : h * p, : w * p].reshape(n, c, h, p, w, p)
     return x.permute(0, 1, 2, 4, 3, 5).reshape(n, c, h, w, p * p)
-
 
 def ascending(v: Tensor) -> Tensor:
     """Positions along the last axis from smallest to largest, ties by position."""
@@ -404,12 +381,10 @@ def ascending(v: Tensor) -> Tensor:
     keys.numpy().sort(axis=-1)
     return keys & (1 << shift) - 1
 
-
 def ranks(v: Tensor) -> Tensor:
     """Rank of each value along the last axis, 1 to n, ties by position."""
     places = torch.arange(1, v.shape[-1] + 1, device=v.device, dtype=v.dtype)
     return torch.empty_like(v).scatter_(-1, ascending(v), places.expand_as(v))
-
 
 # %% [markdown]
 # Ranks are uniform. To give the extremes more weight, each becomes a *normal score*: the place in a standard normal distribution that has the share $u_i$ of
@@ -424,7 +399,6 @@ def ranks(v: Tensor) -> Tensor:
 #
 # Ranks with normal margins are what statisticians call a Gaussian copula, hence the name; but no joint distribution is estimated anywhere.
 
-
 # %% tags=["define"]
 def normal_score(u: Tensor) -> Tensor:
     """Quantile of the standard normal distribution at u in (0, 1), eq. 6."""
@@ -433,18 +407,20 @@ def normal_score(u: Tensor) -> Tensor:
     b = 2 / (math.pi * a) + log / 2
     return math.sqrt(2) * w.sign() * ((b * b - log / a).sqrt() - b).clamp(min=0).sqrt()
 
-
 def scores(v: Tensor, floor: float | None = None) -> Tensor:
     """Normal scores of patches (N, C, h, w, n): (N, h, w, n). `floor`: see eq. 9."""
     n = v.shape[-1]
     if floor is None and v.shape[1] == 1:  # grey: one of n scores, looked up
-        table = normal_score(torch.arange(1, n + 1, device=v.device).to(v.dtype) / (n + 1))
+        table = normal_score(
+            torch.arange(1, n + 1, device=v.device).to(v.dtype) / (n + 1)
+        )
         return torch.empty_like(v).scatter_(-1, ascending(v), table.expand_as(v))[:, 0]
     r = ranks(v) if floor is None else soft_ranks(v, floor)
     return normal_score(r.mean(1) / (n + 1))
 
-
-def csim_map(x: Tensor, y: Tensor, patch: int = 8, floor: float | None = None) -> Tensor:
+def csim_map(
+    x: Tensor, y: Tensor, patch: int = 8, floor: float | None = None
+) -> Tensor:
     """Similarity of each patch, eq. 7, in [0, 1]: (N, H // patch, W // patch)."""
     need_pair(x, y)
     fits = 2 <= patch <= min(x.shape[-2:])
@@ -453,11 +429,9 @@ def csim_map(x: Tensor, y: Tensor, patch: int = 8, floor: float | None = None) -
     zx, zy = (scores(to_patches(image, patch), floor) for image in (x, y))
     return (1 - torch.linalg.vector_norm(zx - zy, dim=-1) / patch).clamp(min=0)
 
-
 def csim(x: Tensor, y: Tensor, patch: int = 8, floor: float | None = None) -> Tensor:
     """Mean of the CSIM map of each pair: (N,)."""
     return csim_map(x, y, patch, floor).mean((1, 2))
-
 
 # %% [markdown]
 # ### What follows from the formula
@@ -477,20 +451,12 @@ generator = torch.Generator().manual_seed(0)
 a, b = torch.rand(2, 1, 1, 64, 64, generator=generator, dtype=torch.float64)
 b = 0.9 * a + 0.1 * b
 print(
-    "images:",
-    tuple(images.shape[1:]),
-    images.dtype,
-    xrays.value_range,
-    " whole numbers:",
-    bool((images == images.round()).all()),
+    "images:", tuple(images.shape[1:]), images.dtype, xrays.value_range,
+    " whole numbers:", bool((images == images.round()).all()),
 )
 print(
-    "map:",
-    tuple(csim_map(a, b).shape[1:]),
-    " identical:",
-    float(csim(a, a)),
-    " display curve:",
-    float(csim(a, 20 + 0.5 * a**0.7)),
+    "map:", tuple(csim_map(a, b).shape[1:]), " identical:", float(csim(a, a)),
+    " display curve:", float(csim(a, 20 + 0.5 * a**0.7)),
 )
 za, zb = (scores(to_patches(v, 8)) for v in (a, b))
 by_correlation = 1 - za.std(-1, correction=0) * (2 * (1 - correlation(za, zb))).sqrt()
@@ -513,18 +479,18 @@ print(
 # %% tags=["define"]
 FLOOR = 2.0  # grey levels
 
-
 def soft_ranks(v: Tensor, floor: float) -> Tensor:
     """Expected ranks under noise of deviation `floor`, eq. 9; 0: average ranks."""
-
     def expected(v: Tensor) -> Tensor:
         d = v.unsqueeze(-1) - v.unsqueeze(-2)  # (..., n, n)
-        p = torch.special.ndtr(d / (math.sqrt(2) * floor)) if floor else (1 + d.sign()) / 2
+        p = (
+            torch.special.ndtr(d / (math.sqrt(2) * floor))
+            if floor
+            else (1 + d.sign()) / 2
+        )
         return 0.5 + p.sum(-1)
-
     few = v.flatten(0, -2).split(128)  # a patch needs n * n numbers
     return torch.cat([expected(patches) for patches in few]).reshape(v.shape)
-
 
 MEASURES = {
     "PSNR": lambda x, y: psnr(x, y, RANGE),
@@ -536,21 +502,21 @@ MEASURES = {
     "CSIM, floor": lambda x, y: csim(x, y, floor=FLOOR),
 }
 
-
 def in_parts(score, x: Tensor, y: Tensor) -> Tensor:
     """`score(x, y)` of few images at a time, so that they stay in the cache."""
     size = 1 if x.device.type == "cpu" else 32
-    return torch.cat([score(*xy) for xy in zip(x.split(size), y.split(size), strict=True)])
-
+    return torch.cat(
+        [score(*xy) for xy in zip(x.split(size), y.split(size), strict=True)]
+    )
 
 # %% [markdown]
 # The four copies of the first figure, which (1) cannot tell apart, by all measures. Compare the orders in which the columns put the rows.
 
 # %%
 from medbook.show.tables import Table
-
 rows = [
-    [name] + [f"{float(MEASURES[m](x, y)):.{1 if m == 'PSNR' else 3}f}" for m in MEASURES]
+    [name]
+    + [f"{float(MEASURES[m](x, y)):.{1 if m == 'PSNR' else 3}f}" for m in MEASURES]
     for name, y in SAME.items()
 ]
 Table(
@@ -580,18 +546,13 @@ from sklearn.metrics import roc_auc_score
 
 NOISE, HEIGHT = 2.0, 10.0  # of a second image, of the spot: grey levels
 CONDITIONS = {
-    "anywhere": {},
-    "textured": {"site": (0.75, 1.0)},
-    "flat": {"site": (0.0, 0.25)},
-    "other curve": {"gamma": 0.7},
-    "no spot": {"height": 0.0, "draws": 16},
+    "anywhere": {}, "textured": {"site": (0.75, 1.0)}, "flat": {"site": (0.0, 0.25)},
+    "other curve": {"gamma": 0.7}, "no spot": {"height": 0.0, "draws": 16},
 }
-
 
 def blocks(x: Tensor, p: int = 8) -> Tensor:
     """Mean of each block of a map: (N, H, W) -> (N, H // p, W // p)."""
     return F.avg_pool2d(x[:, None], p)[:, 0]
-
 
 def places(x: Tensor, site: tuple[float, float]) -> Tensor:
     """Blocks whose standard deviation is between two quantiles: bool (N, h, w)."""
@@ -603,7 +564,6 @@ def places(x: Tensor, site: tuple[float, float]) -> Tensor:
     low, high = (known.nanquantile(q, dim=1)[:, None, None] for q in site)
     return inside & (spread >= low) & (spread <= high)
 
-
 def random_spot(x: Tensor, among: Tensor, generator: torch.Generator) -> Tensor:
     """A spot of height 1 in one of the blocks `among` (N, h, w), 3 to 9 pixels wide."""
     block = torch.multinomial(among.flatten(1).to(x.dtype), 1, generator=generator)
@@ -611,14 +571,12 @@ def random_spot(x: Tensor, among: Tensor, generator: torch.Generator) -> Tensor:
     chance = torch.rand(len(x), 3, generator=generator, device=x.device, dtype=x.dtype)
     return spot(x, corner - 0.5 + 8 * chance[:, :2], 3 + 6 * chance[:, 2])
 
-
 def best_curve(x: Tensor, y: Tensor) -> Tensor:
     """Each grey level of 8-bit x replaced by the mean of what it became in y."""
     level, zero = x.flatten(1).long(), x.new_zeros(len(x), 256)
     sums = zero.scatter_add(1, level, y.flatten(1))
     counts = zero.scatter_add(1, level, torch.ones_like(sums[:, :1]).expand_as(level))
     return (sums / counts.clamp(min=1)).gather(1, level).reshape(x.shape)
-
 
 CHANGE_MAPS = {  # large where something changed
     "CSIM": lambda x, y: 1 - csim_map(x, y),
@@ -628,20 +586,14 @@ CHANGE_MAPS = {  # large where something changed
     "difference from curve": lambda x, y: blocks((y - best_curve(x, y)).abs().mean(1)),
 }
 
-
 def auc(hit: Tensor, change: Tensor, among: Tensor) -> np.ndarray:
     """AUC of each change map for blocks `hit` among others, (N, h, w) each: (N,)."""
     images = zip(hit.cpu(), change.cpu(), among.cpu(), strict=True)
     return np.array([roc_auc_score(h[a], c[a]) for h, c, a in images])
 
-
 def locate(
-    reference: Tensor,
-    source: Tensor,
-    generator: torch.Generator,
-    site: tuple = (0.0, 1.0),
-    height: float = HEIGHT,
-    gamma: float = 1.0,
+    reference: Tensor, source: Tensor, generator: torch.Generator,
+    site: tuple = (0.0, 1.0), height: float = HEIGHT, gamma: float = 1.0,
     draws: int = 1,
 ) -> dict:
     """AUC of each map: the spot's blocks against others of the same site, (N,) each."""
@@ -651,9 +603,12 @@ def locate(
     y = eight_bit(255 * (y / 255) ** gamma)
     # any pixel above half height
     hits = [F.max_pool2d(s[:, 0], 8) > 0.5 for s in spots]
-    maps = {name: in_parts(change, reference, y) for name, change in CHANGE_MAPS.items()}
-    return {m: np.mean([auc(hit, maps[m], among) for hit in hits], axis=0) for m in maps}
-
+    maps = {
+        name: in_parts(change, reference, y) for name, change in CHANGE_MAPS.items()
+    }
+    return {
+        m: np.mean([auc(hit, maps[m], among) for hit in hits], axis=0) for m in maps
+    }
 
 # %% [markdown]
 # **2. Make it worse.** Each image is distorted by noise, blur, JPEG or gamma, once in each fifth of the severities $0<t\le1$, at a random place in it. The mean
@@ -666,20 +621,14 @@ KINDS = ("noise", "blur", "JPEG", "gamma")
 FAST = ("CSIM", "SSIM", "PSNR")  # on all images and seeds
 SLOW = ("MS-SSIM", "FSIM", "ISSM")  # on few, without gamma
 
-
 def concordance(score: np.ndarray, severity: np.ndarray) -> np.ndarray:
     """Share of pairs (own, any other) in the right order: (N, T) twice -> (N,)."""
     worse = np.sign(severity[:, :, None, None] - severity)  # (N, T, N, T)
     right = worse * np.sign(score - score[:, :, None, None])
     return 0.5 + 0.5 * right.sum((1, 2, 3)) / np.abs(worse).sum((1, 2, 3))
 
-
 def sweep(
-    kind: str,
-    names: tuple,
-    strata: list,
-    x: Tensor,
-    source: Tensor,
+    kind: str, names: tuple, strata: list, x: Tensor, source: Tensor,
     generator: torch.Generator,
 ) -> tuple[np.ndarray, dict]:
     """Severities, one drawn in each stratum, and the scores of each measure: (N, T)."""
@@ -693,25 +642,23 @@ def sweep(
             found[name].append(in_parts(MEASURES[name], x, y).cpu().numpy())
     return np.stack(drawn, 1), {name: np.stack(found[name], 1) for name in names}
 
-
 # %% [markdown]
 # **3. Change nothing that matters.** A display curve ($\gamma$ from 0.6 to 0.8) with and without rounding; noise of a thousandth of a grey level; a mirror for
 # both images; a shift by a pixel. PSNR, SSIM and CSIM run on all images and seeds; MS-SSIM, FSIM and ISSM take longer and run on every fourth image, with three
 # seeds.
 
-
 # %% tags=["define"]
 def moved(x: Tensor, generator: torch.Generator) -> Tensor:
     """Each image moved by one pixel along both axes, in one of four directions."""
-    step = torch.randint(0, 2, (len(x), 2), generator=generator, device=x.device) * 2 - 1
+    step = (
+        torch.randint(0, 2, (len(x), 2), generator=generator, device=x.device) * 2 - 1
+    )
     return torch.stack([x[i].roll(s, (1, 2)) for i, s in enumerate(step.tolist())])
-
 
 def tie_change(x: Tensor, y: Tensor, floor: float | None = None) -> Tensor:
     """What mirroring both images changes in each block of the CSIM map."""
     mirrored = csim_map(x.flip(-1), y.flip(-1), floor=floor).flip(-1)
     return (mirrored - csim_map(x, y, floor=floor)).abs()
-
 
 def harmless(x: Tensor, source: Tensor, generator: torch.Generator) -> dict:
     """Scores against x of changes of `source` that make nothing worse: (N,) each."""
@@ -733,11 +680,9 @@ def harmless(x: Tensor, source: Tensor, generator: torch.Generator) -> dict:
     found["mirror/CSIM"] = tie_change(x, noisy).mean((1, 2))
     return {key: values.cpu().numpy() for key, values in found.items()}
 
-
 FIFTHS = [(0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)]
 STRONG = [(1, 1), (2, 2), (4, 4)]
 SWEEPS = {kind: (kind, FIFTHS) for kind in KINDS} | {"strong noise": ("noise", STRONG)}
-
 
 @dataclass(frozen=True)
 class Job:
@@ -747,7 +692,6 @@ class Job:
     images: Tensor
     seed: int
     slow: bool
-
 
 def trial(job: Job) -> dict[str, np.ndarray]:
     """All experiments with one seed: (images, ...) each."""
@@ -759,13 +703,14 @@ def trial(job: Job) -> dict[str, np.ndarray]:
     for name, (kind, strata) in SWEEPS.items():
         severity, scored = sweep(kind, FAST, strata, x, source, generator)
         done |= {f"score/{name}/{m}": values for m, values in scored.items()}
-        done |= {f"order/{name}/{m}": concordance(v, severity) for m, v in scored.items()}
+        done |= {
+            f"order/{name}/{m}": concordance(v, severity) for m, v in scored.items()
+        }
     for kind in KINDS[:3] if job.slow else ():
         few = x[::4], source[::4]
         _, scored = sweep(kind, ("CSIM", *SLOW), FIFTHS, *few, generator)
         done |= {f"few/{kind}/{m}": values for m, values in scored.items()}
     return done | harmless(x, source, generator)
-
 
 # %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=10))
@@ -776,9 +721,7 @@ measured = {key: np.stack([t[key] for t in trials if key in t]) for key in trial
 for key, values in measured.items():
     in_dB = "PSNR" in key and "order" not in key
     run.record(
-        key,
-        values.reshape(len(values), -1).mean(1),
-        unit="dB" if in_dB else "",
+        key, values.reshape(len(values), -1).mean(1), unit="dB" if in_dB else "",
         on="test",
     )
 
@@ -873,9 +816,10 @@ run.claims_table()
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
-
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained", sharex=True)
-for ax, conditions in zip(axes, (("anywhere", "other curve"), ("textured", "flat")), strict=True):
+for ax, conditions in zip(
+    axes, (("anywhere", "other curve"), ("textured", "flat")), strict=True
+):
     pairs = [(c, m) for c in conditions for m in CHANGE_MAPS]
     plots.intervals(
         ax,
@@ -894,7 +838,8 @@ plots.show(
     + ".",
     alt="Dot plots of the AUC of five maps in four conditions. Mean values: "
     + "; ".join(
-        f"{c}: " + ", ".join(f"{m} {measured[f'auc/{c}/{m}'].mean():.2f}" for m in CHANGE_MAPS)
+        f"{c}: "
+        + ", ".join(f"{m} {measured[f'auc/{c}/{m}'].mean():.2f}" for m in CHANGE_MAPS)
         for c in CONDITIONS
     )
     + ".",
@@ -914,7 +859,9 @@ for ax, kind in zip(axes, KINDS, strict=True):
             ax.plot([0.1, 0.3, 0.5, 0.7, 0.9], measured[key].mean((0, 1)), label=name)
     ax.set(title=kind, xlabel="severity t", ylim=(0, 1.02))
 axes[0].set_ylabel("mean score")
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=5, fontsize=9)
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=5, fontsize=9
+)
 plots.show(
     figure,
     caption=f"Mean scores at five severities (X-rays, {xrays.kind}). 1 stands for "
@@ -923,7 +870,8 @@ plots.show(
     + "; ".join(
         f"{k}: "
         + ", ".join(
-            f"{m} {measured[f'score/{k}/{m}'][..., -1].mean():.2f}" for m in ("SSIM", "CSIM")
+            f"{m} {measured[f'score/{k}/{m}'][..., -1].mean():.2f}"
+            for m in ("SSIM", "CSIM")
         )
         for k in KINDS
     )
@@ -965,12 +913,13 @@ for name, image in {"chest_xray_lungs": images[:1], **OTHERS}.items():
         "gamma": curved,
         "shift": image.roll((1, 1), (2, 3)),
     }.items():
-        found = {m: float(MEASURES[m](image, y)) for m in ("PSNR", "SSIM", "CSIM", "CSIM, floor")}
+        found = {
+            m: float(MEASURES[m](image, y))
+            for m in ("PSNR", "SSIM", "CSIM", "CSIM, floor")
+        }
         rows.append(
             [
-                name,
-                what,
-                f"{found['PSNR']:.1f}",
+                name, what, f"{found['PSNR']:.1f}",
                 *(f"{found[m]:.3f}" for m in list(found)[1:]),
             ]
         )
@@ -1006,21 +955,23 @@ Table(
 
 # %% tags=["hide-input"]
 from medbook.show.explore import explore
-
 part = images[:1, :, 64:160, 40:136]
 # an image of your own: part = 255 * medbook.own_image("image.png", 96).to(part)
 hidden = part + HEIGHT * spot(part, part.new_tensor([[51, 51]]), part.new_tensor([8]))
 
-
 def draw(sigma: float):
-    y = eight_bit(hidden + sigma * gauss(part, torch.Generator(part.device).manual_seed(0)))
+    y = eight_bit(
+        hidden + sigma * gauss(part, torch.Generator(part.device).manual_seed(0))
+    )
     maps = {
         "CSIM": csim_map(part, y),
         "SSIM": blocks(ssim_map(part, y, RANGE)),
         "difference": 1 - blocks((y - part).abs()[:, 0]) / 12,
     }
     figure, axes = plt.subplots(1, 4, figsize=(8, 2.3))
-    for ax, (name, values) in zip(axes, {"second image": y[0] / 255, **maps}.items(), strict=True):
+    for ax, (name, values) in zip(
+        axes, {"second image": y[0] / 255, **maps}.items(), strict=True
+    ):
         ax.imshow(values[0].cpu(), vmin=0, vmax=1)
         ax.set(
             title=f"{name} {float(values.mean()):.2f}" if "SIM" in name else name,
@@ -1028,7 +979,6 @@ def draw(sigma: float):
             yticks=[],
         )
     return figure
-
 
 explore(
     draw,
@@ -1056,7 +1006,10 @@ worst = eight_bit(
 )
 excess = float(psnr(images[:1], worst, 4095.0) - psnr(images[:1], worst, RANGE))
 wrong_ssim, right_ssim = (float(ssim(images[:1], worst, R)) for R in (4095.0, RANGE))
-print(f"PSNR is {excess:.1f} dB too high; SSIM {wrong_ssim:.3f} instead of {right_ssim:.3f}")
+print(
+    f"PSNR is {excess:.1f} dB too high; SSIM {wrong_ssim:.3f} instead of "
+    f"{right_ssim:.3f}"
+)
 
 # %% tags=["check"]
 assert excess > 0, "a larger range gives a higher PSNR"
@@ -1113,12 +1066,17 @@ assert 0.15 < unrelated[3] < 0.6, "the mean of three independent ranks varies le
 # %%
 flat = torch.full((1, 1, 64, 64), 128.0, device=images.device)
 generator = torch.Generator(flat.device).manual_seed(0)
-shaken, again = (flat.double() + 1e-3 * gauss(flat.double(), generator) for _ in range(2))
+shaken, again = (
+    flat.double() + 1e-3 * gauss(flat.double(), generator) for _ in range(2)
+)
 for name, floor in (("as published", None), ("with a floor", FLOOR)):
     value = run.record(
         f"flat phantom/{name}", float(csim(shaken, again, floor=floor)), on="nothing"
     ).mean
-    print(f"two flat grey phantoms with noise of 0.001 grey levels, CSIM {name}: {value:.3f}")
+    print(
+        f"two flat grey phantoms with noise of 0.001 grey levels, CSIM {name}: "
+        f"{value:.3f}"
+    )
 
 # %% [markdown]
 # - **It saturates.** Once every block is near 0, more damage costs nothing (csim-22 asks whether that hurts).

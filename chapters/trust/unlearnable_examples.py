@@ -60,7 +60,9 @@ from medbook.show import plots
 plots.style()
 chest = run.load("pneumoniamnist")
 rows = [
-    split.images[split.labels == k][:8].cpu() for split in (chest.train, chest.test) for k in (0, 1)
+    split.images[split.labels == k][:8].cpu()
+    for split in (chest.train, chest.test)
+    for k in (0, 1)
 ]
 names = [f"{split}, {name}" for split in ("train", "test") for name in chest.classes]
 plots.show(
@@ -98,16 +100,9 @@ from medbook.refuse import need, need_pair, told
 
 CHUNK = {"cpu": 500, "cuda": 4000}  # images whose noise is computed at a time
 
-
 def descend(
-    network: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    delta: Tensor,
-    mask: Tensor,
-    rho: float,
-    alpha: float,
-    steps: int,
+    network: nn.Module, x: Tensor, y: Tensor, delta: Tensor, mask: Tensor,
+    rho: float, alpha: float, steps: int,
 ) -> Tensor:
     """Inner problem of eq. 1: `steps` signed gradient steps down the loss, eq. 2."""
     network.eval()
@@ -122,7 +117,6 @@ def descend(
         done.append(d)
     return torch.cat(done)
 
-
 # %% [markdown]
 # The outer problem is ordinary training: a few batches of stochastic gradient descent on the noisy images, then the noise of *every* image is improved for the
 # frozen network, and so on for some rounds. Noise belongs to its image: the images are never shuffled or moved while noise is written; augmentation comes
@@ -136,7 +130,6 @@ def descend(
 #
 # and (1) is solved with that mask, chosen anew in each round; noise outside of the new mask is dropped.
 
-
 # %% tags=["define"]
 def significance(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """How the loss reacts to each pixel, summed over channels (eq. 3): (N, 1, H, W)."""
@@ -149,7 +142,6 @@ def significance(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         parts.append(g.abs().sum(1, keepdim=True))
     return torch.cat(parts)
 
-
 def keep_top(score: Tensor, ratio: float) -> Tensor:
     """Mask (N, 1, H, W): 1 on the round(ratio * H * W) pixels of largest score."""
     need(
@@ -160,7 +152,6 @@ def keep_top(score: Tensor, ratio: float) -> Tensor:
     top = score.reshape(n, h * w).topk(round(ratio * h * w), dim=1).indices
     mask = torch.zeros_like(score).reshape(n, h * w)
     return mask.scatter_(1, top, 1.0).reshape(n, 1, h, w)
-
 
 # %% [markdown]
 # Three ways to choose the same number of pixels: by the largest gradient (SALM), by the smallest, and by chance. The last two are the controls that tell
@@ -173,7 +164,6 @@ from dataclasses import dataclass
 RHO = 16 / 255  # largest change of a pixel
 RATIO = 0.25  # of the pixels that SALM changes
 
-
 @dataclass(frozen=True)
 class Budget:
     """What an arm may spend: rounds, batches and steps in each, thief's training."""
@@ -184,32 +174,23 @@ class Budget:
     training: dict
     width: int = 16
 
-
 Choice = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]  # of a mask
 
-
-def largest_gradient(surrogate: nn.Module, x: Tensor, y: Tensor, _, ratio: float = RATIO) -> Tensor:
+def largest_gradient(
+    surrogate: nn.Module, x: Tensor, y: Tensor, _, ratio: float = RATIO
+) -> Tensor:
     return keep_top(significance(surrogate, x, y), ratio)
-
 
 def smallest_gradient(surrogate: nn.Module, x: Tensor, y: Tensor, _) -> Tensor:
     return keep_top(-significance(surrogate, x, y), RATIO)
-
 
 def by_chance(surrogate: nn.Module, x: Tensor, y: Tensor, generator) -> Tensor:
     score = torch.rand(x[:, :1].shape, generator=generator, device=x.device)
     return keep_top(score, RATIO)
 
-
 def min_min(
-    surrogate: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    budget: Budget,
-    generator: torch.Generator,
-    *,
-    rho: float = RHO,
-    choose: Choice | None = None,
+    surrogate: nn.Module, x: Tensor, y: Tensor, budget: Budget,
+    generator: torch.Generator, *, rho: float = RHO, choose: Choice | None = None,
     fixed_mask: bool = False,
 ) -> Tensor:
     """Noise (N, C, H, W) that solves eq. 1, on all pixels (EM) or some (SALM)."""
@@ -237,7 +218,6 @@ def min_min(
         delta = descend(surrogate, x, y, delta, mask, rho, alpha, budget.steps)
     return delta
 
-
 # %% [markdown]
 # ### Targeted adversarial poisoning (TAP)
 # [Fowl et al. 2021](https://arxiv.org/abs/2106.10807) train a surrogate on the clean images first and then push each image towards a *wrong* class,
@@ -247,11 +227,9 @@ def min_min(
 # %% tags=["define"]
 from medbook.learn.training import TrainingLog, fit, predict, random_shift
 
-
 def release(x: Tensor, delta: Tensor) -> Tensor:
     """The protected images as the thief receives them: uint8."""
     return ((x + delta) * 255).round().clamp(0, 255).to(torch.uint8)
-
 
 def targeted(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
     """TAP: noise towards class (y + 1) mod K, for a surrogate trained without noise."""
@@ -261,7 +239,6 @@ def targeted(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
     wrong = (y + 1) % classes
     start, everywhere = torch.zeros_like(x), torch.ones_like(x[:, :1])
     return descend(surrogate, x, wrong, start, everywhere, RHO, 2 * RHO / steps, steps)
-
 
 # %% [markdown]
 # ### Synthetic perturbations
@@ -273,20 +250,13 @@ def targeted(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
 import numpy as np
 from sklearn.datasets import make_classification
 
-
 def synthetic(x: Tensor, y: Tensor, seed: int, budget: Budget, grid: int = 4) -> Tensor:
     """Class-wise mosaics of grid x grid patches, |delta| <= rho: (N, C, H, W)."""
     n, c, h, w = x.shape
     k, dims = int(y.max()) + 1, grid * grid * c
     codes, classes = make_classification(
-        n_samples=2 * n * k,
-        n_features=dims,
-        n_informative=dims,
-        n_redundant=0,
-        n_classes=k,
-        n_clusters_per_class=1,
-        flip_y=0.0,
-        class_sep=10.0,
+        n_samples=2 * n * k, n_features=dims, n_informative=dims, n_redundant=0,
+        n_classes=k, n_clusters_per_class=1, flip_y=0.0, class_sep=10.0,
         random_state=seed % 2**32,
     )
     own = np.empty((n, dims))
@@ -297,7 +267,6 @@ def synthetic(x: Tensor, y: Tensor, seed: int, budget: Budget, grid: int = 4) ->
     mosaic = RHO * mosaic / mosaic.abs().amax((1, 2, 3), keepdim=True)
     return F.interpolate(mosaic, (h, w), mode="nearest")
 
-
 # %% [markdown]
 # ### Who steals it
 # The surrogate is a small ResNet; thieves use the same kind of network with other initial weights, or a plain CNN, or a vision transformer, all from MONAI.
@@ -306,70 +275,46 @@ def synthetic(x: Tensor, y: Tensor, seed: int, budget: Budget, grid: int = 4) ->
 from monai.networks.nets import Classifier, ResNet, ViT
 from medbook.learn.memory_order import arrange
 
-
 class Transformer(nn.Module):
     """MONAI's vision transformer, returning the class scores alone."""
 
     def __init__(self, channels: int, size: int, classes: int) -> None:
         super().__init__()
         self.vit = ViT(
-            channels,
-            size,
-            size // 4,  # 4 x 4 patches of 7 or 8 pixels
-            hidden_size=64,
-            mlp_dim=128,
-            num_layers=4,
-            num_heads=4,
-            spatial_dims=2,
-            classification=True,
-            num_classes=classes,
-            post_activation=None,
+            channels, size, size // 4,  # 4 x 4 patches of 7 or 8 pixels
+            hidden_size=64, mlp_dim=128, num_layers=4, num_heads=4, spatial_dims=2,
+            classification=True, num_classes=classes, post_activation=None,
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.vit(x)[0]
 
-
 Build = Callable[[Tensor, int, int], nn.Module]  # from images, classes and a width
-
 
 def resnet(x: Tensor, classes: int, width: int) -> nn.Module:
     widths = [width, 2 * width, 4 * width, 4 * width]
     return ResNet(
-        "basic",
-        [1, 1, 1, 1],
-        widths,
-        spatial_dims=2,
-        n_input_channels=x.shape[1],
-        num_classes=classes,
-        conv1_t_size=3,
-        conv1_t_stride=1,
-        no_max_pool=True,
+        "basic", [1, 1, 1, 1], widths, spatial_dims=2, n_input_channels=x.shape[1],
+        num_classes=classes, conv1_t_size=3, conv1_t_stride=1, no_max_pool=True,
     )
-
 
 def cnn(x: Tensor, classes: int, width: int) -> nn.Module:
     return Classifier(
-        x.shape[1:],
-        classes,
-        channels=(width, 2 * width, 4 * width),
-        strides=(1, 2, 2),
-        num_res_units=0,
-        norm="batch",
+        x.shape[1:], classes, channels=(width, 2 * width, 4 * width), strides=(1, 2, 2),
+        num_res_units=0, norm="batch",
     )
-
 
 def vit(x: Tensor, classes: int, width: int) -> nn.Module:
     return Transformer(x.shape[1], x.shape[2], classes)
 
-
-def make_network(build: Build, x: Tensor, classes: int, seed: int, width: int = 16) -> nn.Module:
+def make_network(
+    build: Build, x: Tensor, classes: int, seed: int, width: int = 16
+) -> nn.Module:
     """A new network for images of the shape and on the device of x."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(x, classes, width)
     return arrange(network, x)
-
 
 # %% [markdown]
 # ## The experiment
@@ -394,16 +339,13 @@ from medbook.data import Split
 
 Protection = Callable[[Tensor, Tensor, int, Budget], Tensor]  # x, y, seed to noise
 
-
 def nothing(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
     return torch.zeros_like(x)
-
 
 def random_noise(x: Tensor, y: Tensor, seed: int, budget: Budget) -> Tensor:
     generator = torch.Generator(x.device).manual_seed(seed)
     sign = torch.randint(0, 2, x.shape, generator=generator, device=x.device) * 2 - 1
     return RHO * sign
-
 
 def minimised(x: Tensor, y: Tensor, seed: int, budget: Budget, **options) -> Tensor:
     """EM, or SALM where the options hold a choice of pixels."""
@@ -411,31 +353,23 @@ def minimised(x: Tensor, y: Tensor, seed: int, budget: Budget, **options) -> Ten
     generator = torch.Generator(x.device).manual_seed(seed)
     return min_min(surrogate, x, y, budget, generator, **options)
 
-
 def salm(ratio: float) -> Protection:
     return partial(minimised, choose=partial(largest_gradient, ratio=ratio))
-
 
 def protections() -> dict[str, Protection]:
     """The arms."""
     at_random = partial(minimised, choose=by_chance)
     return {
-        "unprotected": nothing,
-        "random noise": random_noise,
-        "synthetic": synthetic,
-        "TAP": targeted,
-        "EM": minimised,
-        "EM, equal PSNR": partial(minimised, rho=RHO * RATIO**0.5),
-        "SALM": salm(RATIO),
-        "random mask": at_random,
+        "unprotected": nothing, "random noise": random_noise,
+        "synthetic": synthetic, "TAP": targeted,
+        "EM": minimised, "EM, equal PSNR": partial(minimised, rho=RHO * RATIO**0.5),
+        "SALM": salm(RATIO), "random mask": at_random,
         "lowest gradient": partial(minimised, choose=smallest_gradient),
         "fixed mask": partial(salm(RATIO), fixed_mask=True),
         "random fixed mask": partial(at_random, fixed_mask=True),
-        "SALM, r = 0.1": salm(0.1),
-        "SALM, r = 0.5": salm(0.5),
+        "SALM, r = 0.1": salm(0.1), "SALM, r = 0.5": salm(0.5),
         "SALM, r = 1": salm(1.0),  # its mask keeps every pixel
     }
-
 
 @dataclass(frozen=True)
 class Owner:
@@ -446,7 +380,6 @@ class Owner:
     seed: int
     budget: Budget
 
-
 @dataclass(frozen=True)
 class Released:
     """Protected images (uint8), and how close they are to the clean ones."""
@@ -455,14 +388,14 @@ class Released:
     psnr: float
     ssim: float
 
-
 def psnr(a: Tensor, b: Tensor) -> float:
     """Mean PSNR in dB of uint8 images."""
     need_pair(a, b)
-    need(a.dtype == torch.uint8, f"images are {told(a)}: this PSNR is of uint8, 0 to 255")
+    need(
+        a.dtype == torch.uint8, f"images are {told(a)}: this PSNR is of uint8, 0 to 255"
+    )
     mse = (a.float() - b.float()).square().mean((1, 2, 3)).clamp(min=1e-9)
     return float((10 * torch.log10(255**2 / mse)).mean())
-
 
 def protect(owner: Owner) -> Released:
     """What an owner releases."""
@@ -471,7 +404,6 @@ def protect(owner: Owner) -> Released:
     images = release(x, owner.protection(x, y, owner.seed, owner.budget))
     ssim = float(ssim_index(images.float(), clean.float(), data_range=255.0))
     return Released(images, psnr(images, clean), ssim)
-
 
 # %% [markdown]
 # Before any training, the properties that hold by construction: the bound, the number of changed pixels, and EM as the special case $r=1$ of SALM.
@@ -504,7 +436,9 @@ pair = [
     torch.stack(noises).clamp(0, 255).to(torch.uint8),
 ]
 plots.show(
-    plots.image_grid([row.cpu() for row in pair], titles=arms, labels=["released", "noise x 8"]),
+    plots.image_grid(
+        [row.cpu() for row in pair], titles=arms, labels=["released", "noise x 8"]
+    ),
     caption=f"One chest X-ray ({chest.kind}) under five protections of the same "
     "largest change, 16 of 255. Grey in the second row is no change. Made in a short "
     "run on 40 images, to show what the noises look like.",
@@ -522,14 +456,14 @@ import io
 from typing import NamedTuple
 from PIL import Image
 
-
 def as_released(released: Tensor, clean: Tensor) -> Tensor:
     return released
 
-
 def jpeg(released: Tensor, clean: Tensor, quality: int = 10) -> Tensor:
     """uint8 grey images (N, 1, H, W) after JPEG compression."""
-    grey = released.dtype == torch.uint8 and released.ndim == 4 and released.shape[1] == 1
+    grey = (
+        released.dtype == torch.uint8 and released.ndim == 4 and released.shape[1] == 1
+    )
     need(grey, f"images are {told(released)}: this JPEG is of uint8 (N, 1, H, W)")
     need(1 <= quality <= 100, f"quality is {quality}: JPEG has 1 to 100")
     squeezed = []
@@ -539,19 +473,16 @@ def jpeg(released: Tensor, clean: Tensor, quality: int = 10) -> Tensor:
         squeezed.append(np.asarray(Image.open(file)))
     return torch.from_numpy(np.stack(squeezed))[:, None].to(released.device)
 
-
 def four_of_five(released: Tensor, clean: Tensor) -> Tensor:
     """Every fifth image is a clean one."""
     fifth = torch.arange(len(clean), device=clean.device) % 5 == 0
     return torch.where(fifth[:, None, None, None], clean, released)
-
 
 class Thief(NamedTuple):
     """The network that he trains, and what he does to the released images before."""
 
     build: Build
     treat: Callable[[Tensor, Tensor], Tensor]
-
 
 def thieves() -> dict[str, Thief]:
     """By network and treatment."""
@@ -563,10 +494,8 @@ def thieves() -> dict[str, Thief]:
         "vit, as released": Thief(vit, as_released),
     }
 
-
 # %% tags=["define"]
 from medbook.evaluate.stats import balanced_scores
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -580,7 +509,6 @@ class Attempt:
     seed: int  # of the owner
     budget: Budget
 
-
 @dataclass(frozen=True)
 class Theft:
     """What one thief achieved: scores of clean images, their mean balanced accuracy."""
@@ -590,12 +518,10 @@ class Theft:
     test: np.ndarray
     validation: np.ndarray
 
-
 def clean_scores(network: nn.Module, split: Split) -> np.ndarray:
     """Score of each clean image; the mean is the balanced accuracy."""
     answers = predict(network, split.images).argmax(1).numpy()
     return balanced_scores(answers, split.labels.cpu().numpy())
-
 
 def steal(attempt: Attempt) -> Theft:
     """Train a thief's network on released images and test it on clean ones."""
@@ -608,12 +534,10 @@ def steal(attempt: Attempt) -> Theft:
     loot = Split(attempt.thief.treat(attempt.released, clean), y)
     log = fit(network, loot.images, loot.labels, seed=seed, **budget.training)
     return Theft(
-        log,
-        on_released=clean_scores(network, loot).mean(),
+        log, on_released=clean_scores(network, loot).mean(),
         test=clean_scores(network, attempt.test),
         validation=clean_scores(network, attempt.val),
     )
-
 
 # %% [markdown]
 # The headline arms run with all seeds, the ablations with fewer. Arms of one seed share the images, their order, the augmentation and the initial weights of
@@ -623,9 +547,7 @@ def steal(attempt: Attempt) -> Theft:
 TRAINING = {
     "steps": run.scale(smoke=30, laptop=200, gpu=300),
     "batch_size": run.scale(smoke=32, laptop=128, gpu=128),
-    "lr": 2e-3,
-    "schedule": "onecycle",
-    "augment": random_shift(2),
+    "lr": 2e-3, "schedule": "onecycle", "augment": random_shift(2),
 }
 BUDGET = run.scale(
     smoke=Budget(rounds=2, batches=4, steps=2, training=TRAINING, width=4),
@@ -636,20 +558,11 @@ N_TRAIN = run.scale(smoke=96, laptop=1500, gpu=2400)
 SEEDS = run.seeds(run.scale(smoke=1, laptop=5, gpu=5))  # headline
 FEWER = SEEDS[: run.scale(smoke=1, laptop=3, gpu=5)]  # ablations
 HEADLINE = [
-    "unprotected",
-    "random noise",
-    "synthetic",
-    "TAP",
-    "EM",
-    "EM, equal PSNR",
-    "SALM",
+    "unprotected", "random noise", "synthetic", "TAP", "EM", "EM, equal PSNR", "SALM",
     "random mask",
 ]
 ABLATION = [
-    "lowest gradient",
-    "fixed mask",
-    "random fixed mask",
-    "SALM, r = 0.1",
+    "lowest gradient", "fixed mask", "random fixed mask", "SALM, r = 0.1",
     "SALM, r = 0.5",
 ]
 
@@ -671,12 +584,7 @@ sent = {
 }
 attempts = {
     (arm, thief, s): Attempt(
-        THIEVES[thief],
-        releases[arm, s].images,
-        chests[s],
-        chest.val,
-        chest.test,
-        s,
+        THIEVES[thief], releases[arm, s].images, chests[s], chest.val, chest.test, s,
         BUDGET,
     )
     for (arm, s), names in sent.items()
@@ -687,29 +595,32 @@ thefts: dict[tuple[str, str], list[Theft]] = {}
 for (arm, thief, _), theft in zip(attempts, stolen, strict=True):
     thefts.setdefault((arm, thief), []).append(theft)
 
-
 def scores_of(arm: str, thief: str = "resnet, as released") -> np.ndarray:
     """(seeds, test images) of an arm."""
     return np.stack([theft.test for theft in thefts[arm, thief]])
-
 
 def released_by(arm: str) -> list[Released]:
     """What an arm released, by seed."""
     return [released for (name, _), released in releases.items() if name == arm]
 
-
 # %% tags=["hide-output"]
 for (arm, thief), found in thefts.items():
     run.arm(f"{arm} ({thief})", [theft.log for theft in found])
-    run.record(f"test/{arm} ({thief})", [theft.test.mean() for theft in found], on="test")
+    run.record(
+        f"test/{arm} ({thief})", [theft.test.mean() for theft in found], on="test"
+    )
     run.record(
         f"validation/{arm} ({thief})",
         [theft.validation.mean() for theft in found],
         on="validation",
     )
-    run.record(f"released/{arm} ({thief})", [theft.on_released for theft in found], on="train")
+    run.record(
+        f"released/{arm} ({thief})", [theft.on_released for theft in found], on="train"
+    )
     if thief == plain and arm != "unprotected":
-        run.record(f"psnr/{arm}", [r.psnr for r in released_by(arm)], unit="dB", on="train")
+        run.record(
+            f"psnr/{arm}", [r.psnr for r in released_by(arm)], unit="dB", on="train"
+        )
         run.record(f"ssim/{arm}", [r.ssim for r in released_by(arm)], on="train")
 run.arms_table()
 
@@ -732,24 +643,26 @@ run.claim("salm-3", ours=ours, baseline=scores_of("EM, equal PSNR"), units=units
 run.claim("salm-4", ours=ours, baseline=scores_of("random mask"), units=units)
 run.claim("salm-5", ours=ours[:few], baseline=scores_of("lowest gradient"), units=units)
 sweep = ("SALM, r = 0.1", "SALM", "SALM, r = 0.5", "EM")  # r = 0.1, 0.25, 0.5, 1
-run.claim("salm-6", ours=np.stack([scores_of(arm)[:few].mean(1) for arm in sweep], axis=1))
-seen = {arm: np.array([r.psnr for r in released_by(arm)]) for arm in HEADLINE[1:] + ABLATION}
+run.claim(
+    "salm-6", ours=np.stack([scores_of(arm)[:few].mean(1) for arm in sweep], axis=1)
+)
+seen = {
+    arm: np.array([r.psnr for r in released_by(arm)]) for arm in HEADLINE[1:] + ABLATION
+}
 run.claim("salm-8", ours=seen["SALM"], baseline=seen["EM"])
 for id, thief in {"salm-9": "cnn, as released", "salm-10": "vit, as released"}.items():
     run.claim(
-        id,
-        ours=scores_of("SALM", thief),
-        baseline=scores_of("unprotected", thief),
+        id, ours=scores_of("SALM", thief), baseline=scores_of("unprotected", thief),
         units=units,
     )
-run.claim("salm-11", ours=scores_of("SALM", "resnet, 80 %"), baseline=clean, units=units)
+run.claim(
+    "salm-11", ours=scores_of("SALM", "resnet, 80 %"), baseline=clean, units=units
+)
 run.claim("salm-12", ours=ours, baseline=scores_of("TAP"), units=units)
 run.claim("salm-13", ours=ours, baseline=scores_of("synthetic"), units=units)
 run.claim("salm-14", ours=ours, baseline=scores_of("EM"), units=units)
 run.claim(
-    "salm-15",
-    ours=scores_of("fixed mask"),
-    baseline=scores_of("random fixed mask"),
+    "salm-15", ours=scores_of("fixed mask"), baseline=scores_of("random fixed mask"),
     units=units,
 )
 run.claim("salm-16", ours=scores_of("random noise"), baseline=clean, units=units)
@@ -771,7 +684,9 @@ for ax, split in zip(axes, ("test", "validation"), strict=True):
     )
     ax.axvline(0.5, color="0.7", zorder=0)
     ax.set(xlabel=f"balanced accuracy on clean {split} images", xlim=(0.4, 1.02))
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9)
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9
+)
 best = min(HEADLINE, key=lambda arm: scores_of(arm).mean())
 plots.show(
     figure,
@@ -782,7 +697,9 @@ plots.show(
     f"{clean.mean():.2f}.",
     alt="Two dot plots with one line an arm: balanced accuracy on clean test images "
     "and on clean validation images, one dot a seed, with mean and interval. Mean "
-    "test accuracy: " + ", ".join(f"{arm} {scores_of(arm).mean():.2f}" for arm in single) + ".",
+    "test accuracy: "
+    + ", ".join(f"{arm} {scores_of(arm).mean():.2f}" for arm in single)
+    + ".",
 )
 
 # %% [markdown]
@@ -838,7 +755,8 @@ plots.show(
     alt="Scatter plot of the thief's test accuracy against the PSNR of the released "
     "images: "
     + ", ".join(
-        f"{arm} {seen[arm].mean():.1f} dB, {scores_of(arm).mean():.2f}" for arm in single[1:]
+        f"{arm} {seen[arm].mean():.1f} dB, {scores_of(arm).mean():.2f}"
+        for arm in single[1:]
     )
     + ".",
 )
@@ -852,10 +770,7 @@ rows = [
     (arm, thief)
     for arm in ("unprotected", "EM", "SALM")
     for thief in (
-        "resnet, as released",
-        "cnn, as released",
-        "vit, as released",
-        "resnet, JPEG",
+        "resnet, as released", "cnn, as released", "vit, as released", "resnet, JPEG",
         "resnet, 80 %",
     )
     if (arm, thief) in thefts
@@ -877,7 +792,9 @@ plots.show(
     "(quality 10), and one who has a fifth of the images unprotected. JPEG changes "
     f"the thief's accuracy by {gain['EM']:+.2f} (EM) and {gain['SALM']:+.2f} (SALM).",
     alt="Dot plot of balanced accuracy on clean test images. Mean values: "
-    + ", ".join(f"{arm} with {thief} {scores_of(arm, thief).mean():.2f}" for arm, thief in rows)
+    + ", ".join(
+        f"{arm} with {thief} {scores_of(arm, thief).mean():.2f}" for arm, thief in rows
+    )
     + ".",
 )
 
@@ -893,7 +810,9 @@ pictures = {s: atlas.train.balanced(N_ATLAS, s) for s in FEWER}
 plan = [(arm, s) for s in FEWER for arm in ("unprotected", "EM", "SALM")]
 owners = [Owner(ARMS[arm], pictures[s], s, BUDGET) for arm, s in plan]
 attempts = [
-    Attempt(THIEVES[plain], released.images, pictures[s], atlas.val, atlas.test, s, BUDGET)
+    Attempt(
+        THIEVES[plain], released.images, pictures[s], atlas.val, atlas.test, s, BUDGET
+    )
     for (_, s), released in zip(plan, run.map(protect, owners), strict=True)
 ]
 on_atlas: dict[str, list[Theft]] = {}
@@ -902,7 +821,9 @@ for (arm, _), theft in zip(plan, run.map(steal, attempts), strict=True):
 for arm, found in on_atlas.items():
     run.arm(f"MedNIST: {arm}", [theft.log for theft in found])
     run.record(f"mednist/test/{arm}", [theft.test.mean() for theft in found], on="test")
-    run.record(f"mednist/released/{arm}", [theft.on_released for theft in found], on="train")
+    run.record(
+        f"mednist/released/{arm}", [theft.on_released for theft in found], on="train"
+    )
 
 # %% tags=["hide-input"]
 figure, ax = plt.subplots(figsize=(7, 2.6))
@@ -918,7 +839,8 @@ plots.show(
     caption=f"MedNIST ({atlas.kind}), {N_ATLAS} training images, six classes "
     "(guessing: 0.17). Mean: "
     + ", ".join(
-        f"{arm} {np.mean([t.test.mean() for t in found]):.2f}" for arm, found in on_atlas.items()
+        f"{arm} {np.mean([t.test.mean() for t in found]):.2f}"
+        for arm, found in on_atlas.items()
     )
     + f". {atlas.credit}",
     alt="Dot plot of balanced accuracy on clean MedNIST images, guessing marked, for "
@@ -953,15 +875,18 @@ plots.show(
 # %% tags=["hide-input"]
 from medbook.show.explore import explore
 
-demo = chest.train.balanced(run.scale(smoke=40, laptop=200, gpu=200), seed=run.seeds(1)[0])
+demo = chest.train.balanced(
+    run.scale(smoke=40, laptop=200, gpu=200), seed=run.seeds(1)[0]
+)
 RATIOS = [0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0]
 owners = [Owner(salm(r), demo, 1, BUDGET) for r in RATIOS]
 noisy = dict(zip(RATIOS, run.map(protect, owners), strict=True))
 
-
 def draw(ratio: float):
     """Clean image, noise and released image side by side, for a fraction of pixels."""
-    released, original = (x[3, 0].cpu().float() for x in (noisy[ratio].images, demo.images))
+    released, original = (
+        x[3, 0].cpu().float() for x in (noisy[ratio].images, demo.images)
+    )
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.2))
     axes[0].imshow(original, vmin=0, vmax=255)
     axes[1].imshow(released - original, cmap="gray", vmin=-16, vmax=16)
@@ -972,7 +897,6 @@ def draw(ratio: float):
     ):
         ax.set(title=title, xticks=[], yticks=[])
     return figure
-
 
 explore(
     draw,
@@ -994,15 +918,16 @@ explore(
 # Noise of exactly $\pm\rho$ on a fraction $r$ of the pixels of images in [0, 1] has which PSNR in dB? Write `predicted(r, rho)`. Compute it for SALM and for EM
 # and compare it with the measured values. Why are the measured ones a little higher?
 
-
 # %% tags=["solution"]
 def predicted(r: float, rho: float) -> float:
     """PSNR in dB of noise of +-rho on a fraction r of the pixels."""
     return float(-10 * np.log10(r * rho**2))
 
-
 for arm, r in {"SALM": RATIO, "EM": 1.0}.items():
-    print(f"{arm}: predicted {predicted(r, RHO):.1f} dB, measured {seen[arm].mean():.1f} dB")
+    print(
+        f"{arm}: predicted {predicted(r, RHO):.1f} dB, measured "
+        f"{seen[arm].mean():.1f} dB"
+    )
 
 # %% tags=["check"]
 assert abs(predicted(1.0, 0.1) - 20) < 1e-9, "all pixels change by a tenth: 20 dB"
@@ -1022,8 +947,12 @@ network = make_network(resnet, x, 2, 11, BUDGET.width)
 fit(network, demo.images, y, seed=11, **BUDGET.training)
 loss_after = {}
 for name, step in {"descend": RHO / 2, "stay": 0.0, "ascend": -RHO / 2}.items():
-    delta = descend(network, x, y, torch.zeros_like(x), torch.ones_like(x[:, :1]), RHO, step, 3)
-    loss_after[name] = float(F.cross_entropy(predict(network, release(x, delta)), y.cpu()))
+    delta = descend(
+        network, x, y, torch.zeros_like(x), torch.ones_like(x[:, :1]), RHO, step, 3
+    )
+    loss_after[name] = float(
+        F.cross_entropy(predict(network, release(x, delta)), y.cpu())
+    )
 print({name: round(value, 3) for name, value in loss_after.items()})
 
 # %% tags=["check"]
