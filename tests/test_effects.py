@@ -123,8 +123,10 @@ def test_green_is_where_an_interval_reproduces_the_claim(kind, low, high) -> Non
 
 
 def test_the_table_names_scores_verdicts_remarks_and_links() -> None:
-    untested = record("not tested", 0.1, 0.2, 0.3, not_learned=["SALM"], data="phantom")
-    slow = record("not reproduced", 0.0, 0.01, 0.02, at_budget=["SALM"], data="twin")
+    why = "not tested (SALM has not learned)"
+    untested = record("not tested", 0.1, 0.2, 0.3, label=why, data="phantom")
+    why = "not reproduced at this budget"
+    slow = record("not reproduced", 0.0, 0.01, 0.02, label=why, data="twin")
     lines = [HELD, GOOD, Measured(claim("salm-5"), untested), Measured(claim("salm-6"), slow)]
     page = effects.table(lines, {"salm": "A & B"}, link="systems/{slug}.html#{id}")
     node = ElementTree.fromstring(page)

@@ -85,15 +85,23 @@ def test_a_sweep_that_runs_back_is_told_from_one_that_hardly_moves() -> None:
     assert "a step on the way runs back" in sentence(back)
     assert "less than the margin" in sentence(line("monotone", "not reproduced"))
     ends = sentence(line("monotone", "reproduced", scores=[0.61, 0.75, 0.89]))
-    assert "(AUC: 0.890 to 0.610)" in ends  # scores hold ours, the last point, first
+    assert "(AUC: 0.610 to 0.890)" in ends  # along the sweep
+    arms = {"sweep": ("r = 0", "r = 1", "r = 2")}
+    swept = Measured(claim(kind="monotone", arms=arms), record("reproduced", 0.25, 0.28, 0.31))
+    assert "from *r = 0* to *r = 2* the score falls by" in sentence(swept)
+    one = Measured(claim(kind="monotone", arms={"sweep": "SALM"}), swept.record)
+    assert "along the sweep of *SALM* the score falls by" in sentence(one)
 
 
 def test_an_arm_that_has_not_learned_gives_no_result() -> None:
     untested = Measured(claim(), record("not tested", 0.2, 0.3, 0.4, not_learned=["SALM", "EM"]))
     text = sentence(untested)
-    assert "SALM and EM have not learned" in text and "Nothing follows" in text
+    assert "SALM and EM have not learned" in text and "nothing follows for" in text
     assert "0.3" not in text
     assert "needs the profile laptop" in sentence(Measured(claim(), record("not tested", 0, 0, 0)))
+    why = "not tested (control salm-c1 failed)"
+    guarded = sentence(Measured(claim(), record("not tested", 0.2, 0.3, 0.4, label=why)))
+    assert "control salm-c1 failed, so the effect may" in guarded
 
 
 def test_budget_data_and_source_are_said() -> None:

@@ -217,15 +217,9 @@ def _framed(line: Measured) -> str:
 
 
 def _remark(line: Measured) -> str:
-    """What stands beside the verdict: why it was not tested, the budget, the kind of data."""
-    kind = line.record.get("data", "real")
-    found = [
-        f"{', '.join(line.record['not_learned'])} has not learned"
-        if line.record.get("not_learned") else "",
-        "at this budget" if line.record.get("at_budget") else "",
-        "" if kind in ("real", "none") else str(kind),
-    ]  # fmt: skip
-    said = "; ".join(filter(None, found))
+    """What stands beside the verdict: what limits it, and the kind of data."""
+    kind = str(line.record.get("data", "real"))
+    said = "; ".join(filter(None, [line.remark, "" if kind in ("real", "none") else kind]))
     return f"<br/><small>{escape(said)}</small>" if said else ""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from IPython.display import Markdown, display
 
-from medbook.show.measured import Measured, by_system
+from medbook.show.measured import Measured, by_system, joined
 
 LEAD = (
     "A difference is positive where it speaks for the claim; brackets hold its 95 % interval, "
@@ -58,18 +58,22 @@ def _said(line: Measured) -> str:
     }  # fmt: skip
     said = say[line.claim.kind](line)
     if line.guards and line.verdict != "reproduced":
-        said += f" So {_listed(line.guards)} cannot count as reproduced."
+        said += f" So {joined(line.guards)} cannot count as reproduced."
     return said
 
 
 def _untested(line: Measured) -> str:
+    """Why there is no result; the claim is quoted, since nothing is said of it."""
+    quoted = f"“{line.claim.statement}”"
     if arms := line.record.get("not_learned"):
         verb = "have" if len(arms) > 1 else "has"
         return (
-            f"{_listed(arms)} {verb} not learned: not every seed is clearly better than the floor. "
-            f"Nothing follows for the claim: “{line.claim.statement}”"
+            f"{joined(arms)} {verb} not learned, not every seed is clearly better than the floor, "
+            f"so nothing follows for {quoted}"
         )
-    return f"this needs the profile {line.claim.profile}: “{line.claim.statement}”"
+    if line.remark.startswith("control"):
+        return f"{line.remark}, so the effect may have another cause than {quoted} says"
+    return f"this needs the profile {line.claim.profile}: {quoted}"
 
 
 def _greater(line: Measured) -> str:
@@ -124,7 +128,9 @@ def _equivalent(line: Measured) -> str:
 def _monotone(line: Measured) -> str:
     """A sweep changes as claimed from its first to its last point, and no step runs back."""
     way, back = ("rises", "falls") if line.claim.better == "higher" else ("falls", "rises")
-    sweep, margin = f"along *{line.names[0]}* the score", f"the margin of {line.margin}"
+    last, first = line.names
+    places = f"along the sweep of *{last}*" if last == first else f"from *{first}* to *{last}*"
+    sweep, margin = f"{places} the score", f"the margin of {line.margin}"
     fact = f"{sweep} {way} by {_size(line)}"
     little = f"{fact}, less than {margin}"
     if line.high >= line.claim.margin:
@@ -173,15 +179,5 @@ def _budget(line: Measured) -> str:
     arms = line.record.get("at_budget")
     if not arms or line.verdict == "not tested":
         return ""
-    who = f"{_listed(arms)} was" if not isinstance(arms, bool) else "an arm was"
-    return f" At this budget: {who} still improving when training ended."
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a row.
-
-    >>> _listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
+    were = "were" if len(arms) > 1 else "was"
+    return f" At this budget: {joined(arms)} {were} still improving when training ended."

@@ -68,16 +68,30 @@ class Measured:
         return math.inf if high is None else float(high)
 
     @property
+    def remark(self) -> str:
+        """What limits the verdict, as its label says: `SALM has not learned`, `at this budget`."""
+        rest = str(self.record.get("label", "")).removeprefix(self.verdict).strip()
+        return rest[1:-1] if rest.startswith("(") else rest
+
+    @property
     def names(self) -> tuple[str, str]:
-        """The arms, ours first."""
+        """The arms, ours first; of a sweep that of its last point, then that of its first."""
         arms = self.claim.arms
-        return str(arms.get("ours", "ours")), str(arms.get("baseline", "the baseline"))
+        sweep = arms.get("sweep")
+        if sweep is not None:
+            points = sweep if isinstance(sweep, tuple) else (sweep,)
+            return str(points[-1]), str(points[0])
+        ours, baseline = arms.get("ours", "ours"), arms.get("baseline", "the baseline")
+        return joined(ours), joined(baseline)
 
     @property
     def scores(self) -> tuple[float, float] | None:
         """Both absolute scores, ours first; of a sweep its last and its first point."""
         scores = self.record.get("scores")
-        return (float(scores[0]), float(scores[-1])) if scores else None
+        if not scores:
+            return None
+        first, last = float(scores[0]), float(scores[-1])
+        return (last, first) if self.claim.kind == "monotone" else (first, last)
 
     @property
     def region(self) -> Region:
@@ -128,6 +142,18 @@ def _unit(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     names = [record.get("ours"), *(record.get("sweep") or [])]
     units = [metrics[name]["unit"] for name in names if isinstance(name, str) and name in metrics]
     return str(units[0]) if units else ""
+
+
+def joined(names: Any) -> str:
+    """One name, or several in a row.
+
+    >>> joined(("a", "b", "c")), joined("a")
+    ('a, b and c', 'a')
+    """
+    if not isinstance(names, list | tuple):
+        return str(names)
+    *most, last = map(str, names)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def number(value: float, scale: float, *, signed: bool = False) -> str:
