@@ -8,6 +8,7 @@ from medbook._book import readme
 from medbook._book.lint.page import Page, Problems
 from medbook._book.markdown import title
 from medbook._book.notebooks.card import card, notebook_links
+from medbook._book.pages import withdrawn
 from medbook._book.project import NOTEBOOK_BYTES, SMOKE_BUDGET, Project, read_notebook
 from medbook.errors import MedbookError
 from medbook.record import results
@@ -139,5 +140,13 @@ def claims_have_chapters(project: Project, systems: list[System]) -> Problems:
             yield f"{claims_file(system.chapter)}: {system.slug} has claims but no chapter"
 
 
+def withdrawn_verdicts(project: Project, systems: list[System]) -> Problems:
+    """Withdrawn verdicts are described, and their ids are not used again."""
+    try:
+        withdrawn.load(project)
+    except MedbookError as error:
+        yield str(error)
+
+
 RULES = (front_matter, systems, listed_once, published, smoke_budget)
-BOOK_RULES = (readme_table, no_outputs, orphans, claims_have_chapters)
+BOOK_RULES = (readme_table, no_outputs, orphans, claims_have_chapters, withdrawn_verdicts)

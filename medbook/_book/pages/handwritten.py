@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from medbook._book.markdown import without_fences
-from medbook._book.pages import datacards, phantom_strips, scoreboard, teaching
+from medbook._book.pages import datacards, phantom_strips, scoreboard, teaching, withdrawn
 from medbook._book.pages.kept import kept
 from medbook._book.project import Project
 from medbook.errors import MedbookError
@@ -55,6 +55,7 @@ MAKERS: dict[str, Callable[[Project], str]] = {
     "benchmarks": benchmarks,
     "phantoms": kept("phantoms", phantom_strips.strips, real=phantom_strips.REAL),
     "phantoms-beside-real": realism,
+    "withdrawn": withdrawn.section,
 }
 
 
