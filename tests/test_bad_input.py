@@ -278,7 +278,7 @@ STATE = [
     Case("committed notebook cut off: publish", cut(NOTEBOOK), "publish --profile smoke",
          "error: clean.ipynb: not a valid notebook (...): restore it, or run the chapter again"),
     Case("a claim changed after its result", edit(CLAIMS, "margin: 0.1", "margin: 0.2"),
-         "publish", "error: clean: run `medbook run clean --profile laptop --seed 0` first: "
+         "publish", "error: clean: run `medbook run clean --profile laptop` first: "
          "claim clean-1"),
 ]  # fmt: skip
 

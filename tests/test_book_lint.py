@@ -260,7 +260,7 @@ MISTAKES = {
     "todo": ("# - two", "# - TODO", "TODO is left", "# - TODO"),
     "machine": ("# - two", "# - see /home/me/data", "a path of one machine", "# - see"),
     "windows": ("# - two", "# - see C:\\\\data", "a path of one machine", "# - see"),
-    "parameters": ("seed = 0", "seed = 1", 'the parameters are profile = "auto"', "# %% tags"),
+    "parameters": ("seed = 0", "seed = -1", 'the parameters are profile = "auto"', "# %% tags"),
     "no parameters": ('tags=["parameters"]', "", "is tagged `parameters`", "# %% \nprofile"),
     "finish": ("run.finish()", "run.finished()", "calls run.finish()", "# %%\nrun.fin"),
     "finish early": ("\n1\n", "\nrun.finish()\n", "calls run.finish()", "# %%\nrun.fin"),

@@ -259,13 +259,34 @@ def test_two_runs_may_write_into_different_folders(book: Book) -> None:
 @pytest.mark.slow
 def test_the_runs_of_several_seeds_lie_side_by_side(book: Book) -> None:
     book.add("one", quick("one"))
-    plans = make_plans(book.project, "smoke", [0, 4, 4], book.root / "pool")
+    plans = make_plans(book.project, "smoke", [None, 4, 4], book.root / "pool")
     outcomes = execute.run(plans, book.project.chapters(), Console())
     assert [(o.name, o.state) for o in outcomes] == [("one", "ran"), ("one (seed 4)", "ran")]
     for seed, folder in [(0, "smoke"), (4, "smoke-seed4")]:
         assert results.load(book.root / "pool" / folder / "one.smoke.json")["seed"] == seed
     outcomes = execute.run(plans, book.project.chapters(), Console())
     assert {outcome.state for outcome in outcomes} == {"up to date"}
+
+
+@pytest.mark.slow
+def test_a_chapter_runs_from_the_seed_of_its_parameters(book: Book) -> None:
+    book.add("one", quick("one"))
+    book.add("two", quick("two"))
+    book.edit("chapters/trust/two.py", "seed = 0", "seed = 11")
+    run(book)
+    folder = book.project.run_folder("smoke")
+    assert [results.load(folder / f"{id}.smoke.json")["seed"] for id in ("one", "two")] == [0, 11]
+    assert run(book)["two"].state == "up to date"
+    book.edit("chapters/trust/two.py", "seed = 11", "seed = 12")
+    [_, two] = book.project.chapters()
+    assert outdated(make_plan(book.project, "smoke"), two) == ["seed"]
+
+
+def test_a_chapter_without_a_seed_is_named(book: Book) -> None:
+    book.add("one", quick("one"))
+    book.edit("chapters/trust/one.py", "seed = 0", "seed = None")
+    with pytest.raises(MedbookError, match=r"trust/one.py: its cell of parameters sets no `seed"):
+        _ = book.project.chapters()[0].seed
 
 
 @pytest.mark.slow

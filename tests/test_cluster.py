@@ -106,7 +106,7 @@ def run(
 
 
 def plans_of(book: Book, out: str, profile: str = "smoke") -> list[Plan]:
-    return make_plans(book.project, profile, [0], book.root / out)
+    return make_plans(book.project, profile, [None], book.root / out)
 
 
 def add_noted(book: Book, id: str, stop: str = "") -> None:
@@ -150,7 +150,7 @@ def test_a_job_whose_worker_is_killed_is_done_elsewhere_and_once(
     output, messages = process.communicate(timeout=60)
     assert (process.returncode, messages) == (0, "")
 
-    names = {(id, seed): f"{id} (seed {seed})" if seed else id for id in "ab" for seed in SEEDS}
+    names = {(id, seed): f"{id} (seed {seed})" for id in "ab" for seed in SEEDS}
     assert output.splitlines()[-4:] == [f"{names[id, s]}: ran" for s in SEEDS for id in "ab"]
     counts = Counter((line[0], line[1]) for line in noted(book))
     for id, seed in names:

@@ -35,9 +35,12 @@ errors = Console(stderr=True, highlight=False)
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", help="All if none.")]
 Profile = Annotated[str, typer.Option(help="smoke, laptop, gpu or auto.")]
-Seed = Annotated[int, typer.Option(min=0, help="Base of all seeds of the run.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Base of all seeds of the run, if not the chapter's own.")
+]
 Seeds = Annotated[
-    list[int] | None, typer.Option(min=0, help="Base of all seeds of a run; may be repeated.")
+    list[int] | None,
+    typer.Option(min=0, help="Base of all seeds of a run, if not the chapter's; may be repeated."),
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Chapters side by side.")]
 Out = Annotated[Path | None, typer.Option(help="Folder; a run goes into OUT/PROFILE[-seedN].")]
@@ -80,7 +83,7 @@ def run(
 
     project = find_project()
     asked = named(profile) if scheduler else resolve(profile)  # the GPU may be elsewhere then
-    plans = make_plans(project, asked, seed or [0], out)
+    plans = make_plans(project, asked, seed or [None], out)
     outcomes = execute.run(
         plans, project.select(chapters or []), console, jobs=jobs, scheduler=scheduler, force=force
     )
@@ -88,9 +91,35 @@ def run(
         console.print(f"{outcome.name}: {outcome.state}")
         _note(outcome.notes)
         if why and outcome.state != "up to date":
-            for line in told(project.trials, outcome.chapter.id, asked, outcome.plan.seed):
+            seed_of_it = outcome.plan.seed_of(outcome.chapter)
+            for line in told(project.trials, outcome.chapter.id, asked, seed_of_it):
                 console.print(f"  {line}", soft_wrap=True, markup=False)
     _exit_if([str(outcome.failure) for outcome in outcomes if outcome.failure])
+
+
+@app.command()
+def pilot(
+    chapters: Annotated[list[str], typer.Argument(metavar="CHAPTER...")],
+    profile: Profile = "laptop",
+    write: Annotated[bool, typer.Option(help="Store it in book/pilots.")] = False,
+) -> None:
+    """Try a chapter before it is measured: two seeds of another base seed, no test data.
+
+    It runs with all and with half of the steps, and tells what each claim needs, and which arms
+    learn.
+    """
+    from medbook._book.runs.piloting import pilot_runs
+    from medbook._book.stored import pilots
+    from medbook.record.claims import chapter_claims
+
+    project, systems = find_project(), "book/systems.yml"
+    for chapter in project.select(chapters):
+        full, half = pilot_runs(project, chapter, resolve(profile), console)
+        found = pilots.summary(full, half, chapter_claims(chapter.id, project.root / systems))
+        console.print(f"{chapter.id}\n\n{pilots.told(found)}\n", soft_wrap=True, markup=False)
+        if write:
+            path = pilots.write(project, found)
+            console.print(f"wrote {path.relative_to(project.root)}")
 
 
 @app.command()
@@ -130,7 +159,7 @@ def verify(
 
 
 @app.command()
-def publish(chapters: Names = None, profile: Profile = "laptop", seed: Seed = 0) -> None:
+def publish(chapters: Names = None, profile: Profile = "laptop", seed: Seed = None) -> None:
     """Write up-to-date runs into book/results and book/notebooks, and their state into README."""
     from medbook._book import readme
     from medbook._book.notebooks import publish as publishing

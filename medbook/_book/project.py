@@ -49,6 +49,24 @@ class Chapter:
         """The folder: the part of the book."""
         return self.path.parent.name
 
+    @property
+    def seed(self) -> int:
+        """The base seed of its own results: `seed` of its parameters.
+
+        Raises:
+            MedbookError: its first cells set no such number.
+        """
+        cells = _converted(self.path.read_text(encoding="utf-8")).cells
+        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+        source = "\n".join(cell.source for cell in tagged)
+        if found := re.search(r"^seed = (\d+)\b", source, re.MULTILINE):
+            return int(found[1])
+        raise MedbookError(f"{_relative(self.path)}: its cell of parameters sets no `seed = 0`")
+
+    def other_seed(self, seed: int | None) -> int | None:
+        """A base seed, None if it is that of the chapter itself."""
+        return None if seed == self.seed else seed
+
     def notebook(self) -> NotebookNode:
         """The source as a notebook without outputs, its cell ids stable (`cell-<number>`)."""
         return deepcopy(_converted(self.path.read_text(encoding="utf-8")))
@@ -97,9 +115,14 @@ class Project:
                 found[profile] = results.load(path)
         return {profile: found[profile] for profile in PROFILES if profile in found}
 
-    def run_folder(self, profile: str, seed: int = 0) -> Path:
-        """Where `medbook run` puts notebooks and results of this machine."""
-        return self.build / "run" / (profile if seed == 0 else f"{profile}-seed{seed}")
+    def run_folder(self, profile: str, seed: int | None = None) -> Path:
+        """Where `medbook run` puts notebooks and results of this machine.
+
+        Args:
+            profile: at which chapters run.
+            seed: base seed, None for that of each chapter itself.
+        """
+        return self.build / "run" / (profile if seed is None else f"{profile}-seed{seed}")
 
     @property
     def trials(self) -> Path:

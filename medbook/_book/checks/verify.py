@@ -121,10 +121,11 @@ def check_numbers(
     verbose: bool = False,
 ) -> None:
     """This machine's numbers against the stored ones: a line a chapter, and what differs."""
-    by_seed: dict[int, list[Chapter]] = {}
+    by_seed: dict[int | None, list[Chapter]] = {}
     stored = {c.id: despite_digest(project.published(c.id, profile)) for c in chapters}
     for chapter in chapters:
-        by_seed.setdefault(stored[chapter.id].get("seed", 0), []).append(chapter)
+        seed = chapter.other_seed(stored[chapter.id].get("seed"))
+        by_seed.setdefault(seed, []).append(chapter)
     for seed, group in by_seed.items():
         plan = make_plan(project, profile, seed, fresh=profile == "smoke")
         for outcome in _run(plan, group, console, report):

@@ -23,7 +23,9 @@ WIDGETS = "application/vnd.jupyter.widget"
 HOME = re.compile(r"(?<![\w./-])(/home/|/Users/|[A-Z]:\\\\?Users\\)[\w.-]+")
 
 
-def publish(project: Project, chapter: Chapter, profile: str, seed: int = 0) -> list[Path]:
+def publish(
+    project: Project, chapter: Chapter, profile: str, seed: int | None = None
+) -> list[Path]:
     """Write a chapter's run into `book/results`, and at laptop into `book/notebooks`.
 
     Where there is no up-to-date laptop run but the published one is still that of the chapter's
@@ -33,7 +35,7 @@ def publish(project: Project, chapter: Chapter, profile: str, seed: int = 0) -> 
         project: the checkout.
         chapter: whose run.
         profile: at which profile it ran.
-        seed: from which base seed.
+        seed: from which base seed, if not the chapter's own.
 
     Returns:
         the files written.
@@ -126,7 +128,7 @@ def _refuse_outlived(plan: Plan, chapter: Chapter) -> None:
         stored = results.load(plan.project.published(chapter.id, plan.profile))
         reasons = changes(plan.project, chapter, stored).glue  # outputs are of these cells
         published = plan.project.notebook(chapter.id)
-        if stored["seed"] != plan.seed:
+        if stored["seed"] != plan.seed_of(chapter):
             reasons.append(f"seed {stored['seed']} is published")
         elif not published.exists() or _mark(published) != mark(stored):
             reasons.append(f"book/notebooks/{published.name} is not of the stored run")
@@ -150,7 +152,8 @@ def _up_to_date(plan: Plan, chapter: Chapter) -> tuple[results.Results, Notebook
 
 
 def _run_first(plan: Plan, chapter: Chapter, reasons: list[str]) -> MedbookError:
-    command = f"medbook run {chapter.id} --profile {plan.profile} --seed {plan.seed}"
+    command = f"medbook run {chapter.id} --profile {plan.profile}"
+    command += "" if plan.seed is None else f" --seed {plan.seed}"
     named = ", ".join(dict.fromkeys([*reasons[:2], reasons[-1]]))
     return MedbookError(f"{chapter.id}: run `{command}` first: {named}")
 

@@ -73,7 +73,8 @@ def status(project: Project, states: States) -> str:
 def _status_row(project: Project, chapter: Chapter, profile: str, state: State) -> list[str]:
     path = project.published(chapter.id, profile)
     stored = results.load(path) if path.exists() else None
-    mine = project.run_folder(profile, stored["seed"] if stored else 0) / path.name
+    seed = chapter.other_seed(stored["seed"]) if stored else None
+    mine = project.run_folder(profile, seed) / path.name
     here = results.load(mine) if mine.exists() else None
     name = link(chapter.meta["title"], f"notebooks/{chapter.id}.ipynb")
     run = ["", "", ""]

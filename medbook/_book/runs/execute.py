@@ -40,7 +40,7 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """The chapter, and the seed if it is not the usual one."""
+        """The chapter, and the seed if it is not its own."""
         return _name(self.plan, self.chapter)
 
     @property
@@ -157,7 +157,7 @@ def _run_all(
 
 
 def _name(plan: Plan, chapter: Chapter) -> str:
-    return f"{chapter.id} (seed {plan.seed})" if plan.seed else chapter.id
+    return chapter.id if plan.seed is None else f"{chapter.id} (seed {plan.seed})"
 
 
 def _bar(progress: Progress, name: str, cells: int) -> Report:

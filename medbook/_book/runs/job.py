@@ -93,16 +93,16 @@ class Lifeline:
 def make_job(plan: Plan, chapter: Chapter) -> Job:
     """A chapter of a plan as its sources are now: a later edit does not change the job."""
     root = plan.project.root
-    notebook = chapter.notebook()
+    notebook, seed = chapter.notebook(), plan.seed_of(chapter)
     read = [root / "book/systems.yml", *_read_chapters(plan.project, chapter.path)]
     if (claimed := root / claims_file(chapter.id)).exists():
         read.append(claimed)
     return Job(
-        name=f"{chapter.id}.{plan.profile}-seed{plan.seed}.{plan.tag}",
+        name=f"{chapter.id}.{plan.profile}-seed{seed}.{plan.tag}",
         chapter=chapter.id,
         notebook=json.dumps(notebook),
         book={f.relative_to(root).as_posix(): f.read_text(encoding="utf-8") for f in read},
-        key=keys.key_of(plan.project, chapter, plan.profile, plan.seed),
+        key=keys.key_of(plan.project, chapter, plan.profile, seed),
         package=_package(),
         cells=len(notebook.cells) + 1,  # papermill adds one with the parameters
         expected=expected_of(last_run(plan, chapter)),

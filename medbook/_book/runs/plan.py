@@ -20,12 +20,13 @@ from medbook.record import results, session
 class Plan:
     """One run of chapters: at which profile, from which seed, to which folder.
 
-    A fresh one counts only if it has computed all of its trials itself.
+    Without a seed each chapter runs from its own. A fresh run counts only if it has computed all of
+    its trials itself.
     """
 
     project: Project
     profile: str
-    seed: int
+    seed: int | None
     out: Path
     variables: Mapping[str, str]
     fresh: bool = False
@@ -34,6 +35,10 @@ class Plan:
     def tag(self) -> str:
         """Stands for the folder in names of locks and working folders."""
         return hashlib.sha256(str(self.out).encode()).hexdigest()[:12]
+
+    def seed_of(self, chapter: Chapter) -> int:
+        """Base seed of a chapter in this run."""
+        return chapter.seed if self.seed is None else self.seed
 
     def results(self, chapter: Chapter) -> Path:
         """Results file of a chapter."""
@@ -47,7 +52,7 @@ class Plan:
 def make_plan(
     project: Project,
     profile: str,
-    seed: int = 0,
+    seed: int | None = None,
     *,
     out: Path | None = None,
     variables: Mapping[str, str] | None = None,
@@ -58,7 +63,7 @@ def make_plan(
     Args:
         project: the checkout.
         profile: "smoke", "laptop" or "gpu".
-        seed: base seed.
+        seed: base seed; that of each chapter itself if None.
         out: folder of notebooks and results; the project's own run folder if None.
         variables: further environment variables of the kernels.
         fresh: take no trial from the store.
@@ -68,14 +73,14 @@ def make_plan(
 
 
 def make_plans(
-    project: Project, profile: str, seeds: Sequence[int], out: Path | None
+    project: Project, profile: str, seeds: Sequence[int | None], out: Path | None
 ) -> list[Plan]:
-    """A run for each seed, in folders `<profile>-seed<N>` (seed 0: `<profile>`) that never collide.
+    """A run for each seed, in folders `<profile>-seed<N>` (None: `<profile>`) that never collide.
 
     Args:
         project: the checkout.
         profile: "smoke", "laptop" or "gpu".
-        seeds: base seeds; one given twice counts once.
+        seeds: base seeds, None for that of each chapter itself; one given twice counts once.
         out: holds the folders; the project's own run folder if None.
     """
     own = {seed: project.run_folder(profile, seed) for seed in seeds}
@@ -91,7 +96,7 @@ def outdated(plan: Plan, chapter: Chapter) -> list[str]:
         stored, _ = load_run(plan, chapter)
     except MedbookError as error:
         return [str(error)]
-    if stored["seed"] != plan.seed:
+    if stored["seed"] != plan.seed_of(chapter):
         return ["seed"]
     if plan.fresh and not stored.get("fresh"):
         return ["it took trials from the store"]

@@ -94,7 +94,7 @@ def smoke_differences(project: Project, chapter: Chapter, stored: Results) -> li
     changed = keys.changes(project, chapter, reference)
     if not changed.numbers and not changed.glue:
         return []
-    plan = make_plan(project, "smoke", reference["seed"])
+    plan = make_plan(project, "smoke", chapter.other_seed(reference["seed"]))
     if outdated(plan, chapter):
         return [f"not checked: run `medbook run {chapter.id} --profile smoke`"]
     here = results.load(plan.results(chapter))
