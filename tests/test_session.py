@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 
 import medbook
+from medbook import trials
 from medbook.errors import MedbookError
 from medbook.evaluate import stats
 from medbook.learn.training import TrainingLog
 from medbook.record import results, session
 from medbook.record.claims import Claim
 from medbook.record.session import Session, environment
+from medbook.trials import Place, compute
 
 GREATER = Claim(
     id="demo-1", statement="A is better than B.", kind="greater", metric="accuracy",
@@ -90,6 +93,27 @@ def test_draws_are_other_numbers_than_seeds() -> None:
     run = start()
     assert len({*run.seeds(50), *run.draws(50), *start(seed=1).draws(50)}) == 150
     assert run.draws(5)[:2] == run.draws(2)
+
+
+def nap(job: float) -> float:
+    time.sleep(job)
+    return job
+
+
+def test_seconds_are_those_of_a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the processor, or asleep, is not counted."""
+    [trial] = compute(nap, [0.3], Place("demo", "cpu")).trials
+    assert trial.seconds < 0.1
+    monkeypatch.setattr(trials, "machine", lambda device: device)
+    [trial] = compute(nap, [0.3], Place("demo", "cuda")).trials
+    assert trial.seconds >= 0.3, "a GPU computes while the processor waits"
+    run = start("laptop")
+    time.sleep(0.3)
+    assert run._seconds() < 0.1
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    assert run._seconds() >= 0.2
 
 
 def test_map_gives_the_values_in_order() -> None:

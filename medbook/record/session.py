@@ -66,7 +66,7 @@ class Session:
     chapter: str
     profile: str
     seed: int
-    started: float = field(default_factory=time.perf_counter)
+    started: stats.Array = field(default_factory=lambda: _clocks())
     datasets: dict[str, data.Record] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     arms: list[dict[str, Any]] = field(default_factory=list)
@@ -74,7 +74,8 @@ class Session:
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: dict[str, dict[str, Any]] = field(default_factory=dict)
     worker_mib: int = 0
-    mapping: float = 0.0  # seconds in maps whose trials are noted with their own
+    # seconds in maps whose trials are noted with their own, on both clocks
+    mapping: stats.Array = field(default_factory=lambda: np.zeros(2))
     planned: int = 0  # seeds, the most that were asked for
     stepped: bool = False  # some arm has steps that a pilot can halve
 
@@ -162,14 +163,14 @@ class Session:
             forget_why(run)
         jobs = self.scale(smoke=1, laptop=threads(), gpu=1)
         place = Place(self.chapter, self.device.type, jobs, run)
-        begun = time.perf_counter()
+        begun = _clocks()
         mapped = compute(function, items, place)
         if jobs > 1:
             peak = max((trial.peak_mib for trial in mapped.trials), default=0)
             self.worker_mib = max(self.worker_mib, peak * jobs)
         if mapped.function:
             self._note(mapped)
-            self.mapping += time.perf_counter() - begun
+            self.mapping += _clocks() - begun
         return [trial.value for trial in mapped.trials]
 
     def _note(self, mapped: Mapped) -> None:
@@ -333,7 +334,7 @@ class Session:
 
         Trials that came from a store count as those that were computed.
         """
-        around = time.perf_counter() - self.started - self.mapping
+        around = _alone(_clocks() - self.started - self.mapping, self.device)
         trials = sum(sum(trial["seconds"]) for trial in self.trials.values())
         return around + trials / self.scale(smoke=1, laptop=CORES, gpu=1)
 
@@ -363,6 +364,19 @@ class Session:
 
 def _states(entropies: Iterable[list[int]]) -> list[int]:
     return [int(np.random.SeedSequence(e).generate_state(1)[0]) for e in entropies]
+
+
+def _clocks() -> stats.Array:
+    """Seconds on the clock, and seconds of the processor that this process has used."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def _alone(seconds: stats.Array, device: torch.device) -> float:
+    """What cells would take on a quiet machine: a CPU does not count them while others compute.
+
+    Two threads use two seconds of the processor in one of the clock, hence the lesser of both.
+    """
+    return float(seconds[0] if device.type == "cuda" else seconds.min())
 
 
 def environment(device: torch.device) -> dict[str, str]:
