@@ -2,17 +2,27 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medbook import chapter, refuse
 from medbook.errors import MedbookError
-from medbook.evaluate import probes
+from medbook.evaluate import probes, stats
 from medbook.learn import training, views
+from medbook.physics import ct as scanner
+from medbook.physics import mri as magnet
+from medbook.physics import operator
+from medbook.physics.ct import filters
+from medbook.physics.mri import loops
+from medbook.physics.sparse import SparseOperator
+from medbook.solvers import cgls, fista, sgp, sirt, smooth_tv_objective, soft_threshold, tv
+from medbook.solvers.wavelets import Wavelets
 
 similarity = chapter.load("image_similarity")
 diffusion = chapter.load("diffusion")
@@ -29,6 +39,23 @@ UNIT = BITS.float()
 HOLE = UNIT.clone().fill_(NAN)
 LINE = torch.tensor([[0], [1]])  # labels (2, 1)
 WORDS = torch.zeros(2, dtype=torch.int64)
+
+
+SAME = SimpleNamespace(A=lambda x: x, AT=lambda y: y)
+LOST = SimpleNamespace(A=lambda x: x * NAN, AT=lambda y: y)
+SOLVERS = {
+    "cgls": partial(cgls, SAME),
+    "sirt": partial(sirt, SAME),
+    "fista": lambda y, iterations: fista(
+        SAME, y, 1.0, transform=Wavelets("haar", 1), iterations=iterations, norm=1.0
+    ),
+    "sgp": lambda y, iterations: sgp(SAME, y, 1.0, iterations=iterations),
+    "tv": lambda y, iterations: tv(SAME, y, 1.0, iterations=iterations, upper=1.0, norm=1.0),
+}
+SCAN = scanner.Projector(scanner.ParallelBeam(size=8, views=6, bins=12))
+KSPACE = torch.ones(1, 2, 8, 8, dtype=torch.complex64)
+PLANE = KSPACE[:, :1]
+CHANCE = torch.Generator()
 
 
 class Case(NamedTuple):
@@ -179,6 +206,143 @@ CASES = {
         Case(lambda: mri.set_aside(UNIT[0, 0] > 0, 2.0, None), "share is 2.0"),
         Case(lambda: mri.hats(1.0), "reach is 1.0"),
         Case(lambda: mri.hats(NAN), "reach is nan"),
+    ],
+    "statistics": [
+        Case(lambda: stats.t_interval([1.0, NAN]), r"finite numbers, got shape \(2,\)"),
+        Case(lambda: stats.t_interval([]), r"non-empty"),
+        Case(lambda: stats.t_interval([[1.0, 2.0]]), r"got shape \(1, 2\)"),
+        *(Case(partial(stats.t_interval, [1, 2], v), f"level is {v}") for v in (0, 1, 95, -1, NAN)),
+        Case(lambda: stats.cluster_bootstrap([1, 2], [0, 1], level=1.0), "level is 1.0"),
+        Case(lambda: stats.cluster_bootstrap([1, 2], [0, 1], draws=0), "draws is 0"),
+        Case(lambda: stats.cluster_bootstrap([1, NAN], [0, 1]), "finite"),
+        Case(lambda: stats.cluster_bootstrap([1, 2], [0]), "2 scores but 1 units"),
+        Case(lambda: stats.cluster_bootstrap([1, 2], [0, NAN]), "units, .* hold NaN"),
+        Case(lambda: stats.cluster_bootstrap([1, 2], [0, 1], [0, NAN]), "strata, .* hold NaN"),
+        Case(lambda: stats.paired_effect([1, 2], [1]), r"ours has shape \(2,\), baseline \(1,\)"),
+        Case(lambda: stats.paired_effect([1, NAN], [1, 2]), "ours.* not finite"),
+        Case(lambda: stats.paired_effect([1, 2], [1, float("inf")]), "baseline.* not finite"),
+        Case(lambda: stats.paired_effect([], []), "ours.* empty"),
+        Case(lambda: stats.paired_effect([1], [2], "smaller"), "better is 'smaller'"),
+        Case(lambda: stats.paired_interval([[[1.0]]], [0]), r"effects.*\(1, 1, 1\)"),
+        Case(lambda: stats.paired_interval([1, 2], [0, 1]), "units given"),
+        Case(lambda: stats.paired_interval([[1, 2]]), "units missing"),
+        Case(lambda: stats.paired_interval([[]], []), "effects.* empty"),
+        *(
+            Case(partial(stats.verdict, kind, stats.Interval(0, -1, 1, 3), margin), f"is {margin}")
+            for kind in stats.KINDS for margin in (-0.1, NAN, float("inf"))
+        ),
+        Case(lambda: stats.verdict("more", stats.Interval(0, -1, 1, 3), 0.1), "'more'"),
+        Case(lambda: stats.verdict("greater", stats.Interval(NAN, -1, 1, 3), 0.1), "no interval"),
+        Case(lambda: stats.verdict("greater", stats.Interval(0, NAN, 1, 3), 0.1), "no interval"),
+        Case(lambda: stats.verdict("greater", stats.Interval(0, 1, -1, 3), 0.1), "no interval"),
+        Case(lambda: stats.trend([[1, 2]]), r"not \(1, 2\)"),
+        Case(lambda: stats.trend([[1, 2, NAN]]), "ours.* not finite"),
+        Case(lambda: stats.reversal([1, 2, 3], 0.1), r"not \(3,\)"),
+        Case(lambda: stats.reversal([[1, NAN, 3]], 0.1), "ours.* not finite"),
+        Case(lambda: stats.reversal([[1, 2, 3]], -0.1), "margin is -0.1"),
+        Case(lambda: stats.verdict_of_sweep([[1, NAN, 3]], 0.1), "ours.* not finite"),
+        Case(lambda: stats.seeds_needed([], "greater", 0.1), "effects.* empty"),
+        Case(lambda: stats.seeds_needed([1, NAN], "greater", 0.1), "effects.* not finite"),
+        Case(lambda: stats.seeds_needed([1, 2], "greater", NAN), "margin is nan"),
+        Case(lambda: stats.predictive_interval([1, 2, 3], 0), "n_new is 0"),
+        Case(lambda: stats.predictive_interval([1, 2, 3], 3, 1.5), "level is 1.5"),
+        Case(lambda: stats.balanced_scores([0, NAN], [0, 1]), "predicted.* not finite"),
+        Case(lambda: stats.balanced_scores([0], [0, 1]), r"predicted \(1,\) and labels \(2,\)"),
+    ],
+    "solvers": [
+        *(Case(partial(solve, UNIT[0, 0, 0], 1), "y has shape") for solve in SOLVERS.values()),
+        *(Case(partial(solve, UNIT, 0), "iterations is 0") for solve in SOLVERS.values()),
+        *(Case(partial(solve, UNIT, -1), "iterations is -1") for solve in SOLVERS.values()),
+        *(Case(partial(solve, HOLE, 1), "y, float32 .* not finite") for solve in SOLVERS.values()),
+        *(Case(partial(solve, UNIT[:0], 1), "y is empty") for solve in SOLVERS.values()),
+        Case(lambda: cgls(SAME, UNIT, 1, shift=-1.0), "shift is -1.0"),
+        Case(lambda: cgls(SAME, UNIT, 1, shift=NAN), "shift is nan"),
+        Case(lambda: cgls(SAME, UNIT, 1, shift=float("inf")), "shift is inf"),
+        Case(lambda: cgls(SAME, UNIT[:1], 1, x0=UNIT), r"x0 gives .*\(2, 1.* y is .*\(1, 1"),
+        Case(lambda: sirt(SAME, UNIT, 1, lower=NAN), "lower is nan"),
+        Case(lambda: sirt(LOST, UNIT, 1), "sums to nan"),
+        Case(lambda: sgp(SAME, UNIT, -1.0, iterations=1), "weight -1.0"),
+        Case(lambda: sgp(SAME, UNIT, 1.0, iterations=1, beta=0.0), "beta 0.0"),
+        Case(lambda: sgp(SAME, UNIT, 1.0, iterations=3, keep=(0, 3, 4)), r"keep names \[0, 4\]"),
+        Case(lambda: smooth_tv_objective(SAME, UNIT, UNIT, NAN), "weight nan"),
+        Case(lambda: smooth_tv_objective(SAME, UNIT, UNIT, 1.0, -1.0), "beta -1.0"),
+        Case(lambda: soft_threshold(UNIT, -1.0), "threshold is -1.0"),
+        Case(lambda: soft_threshold(UNIT, NAN), "threshold is nan"),
+    ],
+    "operators": [
+        Case(lambda: operator.operator_norm(SAME, UNIT, 0, CHANCE), "iterations is 0"),
+        Case(lambda: operator.operator_norm(SAME, UNIT[:0], 1, CHANCE), r"like is .*\(0, 1"),
+        Case(lambda: operator.operator_norm(SAME, BITS, 1, CHANCE), "like is uint8"),
+        Case(lambda: operator.operator_norm(LOST, UNIT, 1, CHANCE), "not finite for float32"),
+        Case(lambda: operator.dot_test(SAME, UNIT, UNIT[:1]), r"A x is .*\(2, 1.* y .*\(1, 1"),
+        Case(lambda: operator.dot_test(LOST, UNIT, UNIT), "Ax, .* not finite"),
+        Case(lambda: SparseOperator(csr_matrix([[1.0, 2.0]]), (2, 2), (1,)), r"it is \(1, 4\)"),
+        Case(lambda: SparseOperator(csr_matrix([[1.0]]), (1,), (1,)).A(BITS), "not torch.uint8"),
+    ],
+    "ct": [
+        Case(lambda: filters.ramp(0, 1.0), "bins 0"),
+        Case(lambda: filters.ramp(4, 0.0), "spacing 0.0"),
+        Case(lambda: filters.ramp(4, NAN), "spacing nan"),
+        Case(lambda: filters.window("hann", 0), "length is 0"),
+        Case(lambda: filters.window("box", 3), "'box'.*ram-lak"),
+        Case(lambda: filters.filter_rows(UNIT, torch.ones(9)), "16 bins and a response of 9"),
+        Case(lambda: scanner.ParallelBeam(size=8, views=2.5), "whole numbers"),
+        Case(lambda: scanner.ParallelBeam(size=8, views=0), "positive and finite"),
+        Case(lambda: scanner.ParallelBeam(size=8, views=6).finer(0), "n is 0"),
+        Case(lambda: scanner.ParallelBeam(size=8, views=6).every(4), "choose a divisor"),
+        Case(lambda: scanner.Projector(SCAN.geometry, unit=0.0), "unit is 0.0"),
+        Case(lambda: SCAN.A(UNIT), r"shape \(2, 1, 16, 16\)"),
+        Case(lambda: SCAN.fbp(torch.ones(1, 1, 6, 1)), r"y is float32 \(1, 1, 6, 1\)"),
+        Case(lambda: scanner.hu_window(UNIT, 40, 0), "width 0"),
+        Case(lambda: scanner.hu_window(UNIT, NAN, 400), "centre nan"),
+        Case(lambda: scanner.photon_noise(UNIT, 0, CHANCE), "photons is 0"),
+        Case(lambda: scanner.photon_noise(UNIT, float("inf"), CHANCE), "photons is inf"),
+        Case(lambda: scanner.photon_noise(UNIT, 1e4, CHANCE, -1.0), "electronic -1.0"),
+        Case(lambda: scanner.photon_noise(UNIT, 1e4, CHANCE, NAN), "electronic nan"),
+        Case(lambda: scanner.photon_noise(HOLE, 1e4, CHANCE), "y, .* not finite"),
+        Case(lambda: scanner.relative_noise(UNIT, -0.1, CHANCE), "level is -0.1"),
+        Case(lambda: scanner.relative_noise(UNIT, NAN, CHANCE), "level is nan"),
+        Case(lambda: scanner.relative_noise(UNIT[0, 0, 0], 0.1, CHANCE), r"y is float32 \(16,\)"),
+        Case(lambda: scanner.relative_noise(HOLE, 0.1, CHANCE), "y, .* not finite"),
+    ],
+    "mri": [
+        Case(lambda: magnet.combine(KSPACE[:, :1], KSPACE), r"images complex64 \(1, 1, 8, 8\)"),
+        Case(lambda: magnet.combine(KSPACE, KSPACE.expand(3, 2, 8, 8)), r"maps complex64 \(3, 2"),
+        Case(lambda: magnet.calibrated_maps(KSPACE, 0), "centre is 0"),
+        Case(lambda: magnet.calibrated_maps(KSPACE, 9), "9 x 9 samples does not fit"),
+        Case(lambda: magnet.calibrated_maps(KSPACE[0], 2), r"k-space is complex64 \(2, 8, 8\)"),
+        Case(lambda: magnet.calibrated_maps(KSPACE.real, 2), "k-space is float32"),
+        Case(lambda: magnet.coil_maps(0, 8), "n is 0"),
+        Case(lambda: magnet.coil_maps(2, 0), "size is 0"),
+        Case(lambda: loops.loop_radius(0), "n is 0"),
+        Case(lambda: loops.loop_field(torch.zeros(1, 2), 0.0, 0.0), "radius 0.0"),
+        Case(lambda: loops.loop_field(torch.zeros(1, 2), 0.0, 0.3, 2), "2 segments"),
+        Case(lambda: magnet.acceleration(UNIT > 1), "mask is bool"),
+        Case(lambda: magnet.acceleration(UNIT + 1), "mask is float32"),
+        Case(lambda: magnet.gaussian_points((8, 8), 2, 2, CHANCE, 0.0), "spread is 0.0"),
+        Case(lambda: magnet.gaussian_points((8, 8), NAN, 2, CHANCE), "acceleration is nan"),
+        Case(lambda: magnet.random_lines((8, 8), 2, 1.5, CHANCE), "centre is 1.5"),
+        Case(lambda: magnet.random_lines((8, 0), 2, 0.1, CHANCE), "acceleration is 2"),
+        Case(lambda: magnet.poisson_disc((8, 8), 0.5, 2, CHANCE), "acceleration is 0.5"),
+        Case(lambda: magnet.complex_noise(KSPACE, -1.0, CHANCE), "sigma is -1.0"),
+        Case(lambda: magnet.complex_noise(KSPACE, NAN, CHANCE), "sigma is nan"),
+        Case(lambda: magnet.complex_noise(KSPACE, float("inf"), CHANCE), "sigma is inf"),
+        Case(lambda: magnet.noise_sigma(UNIT, 0), "snr is 0"),
+        Case(lambda: magnet.noise_sigma(HOLE, 30), "image, .* not finite"),
+        Case(lambda: magnet.noise_sigma(UNIT, 30, UNIT > 1), "the support is empty"),
+        Case(lambda: magnet.nrmse(UNIT, UNIT[:1]), r"\(2, 1, 16, 16\) and \(1, 1, 16, 16\)"),
+        Case(lambda: magnet.nrmse(HOLE, UNIT + 1), "error, .* not finite"),
+        Case(lambda: magnet.nrmse(UNIT[:0], UNIT[:0]), "error is empty"),
+        Case(lambda: magnet.nrmse(UNIT, UNIT), "the true image is zero"),
+        Case(lambda: magnet.Radial(8, 5, 16).sinogram_of(torch.ones(1, 1, 5, 16), 0), "bins is 0"),
+        Case(lambda: magnet.smooth_phase(0, 8, CHANCE), "n 0"),
+        Case(lambda: magnet.smooth_phase(1, 0, CHANCE), "size 0"),
+        Case(lambda: magnet.scanned(KSPACE, 2, 4), r"image is complex64 \(1, 2, 8, 8\)"),
+        Case(lambda: magnet.scanned(PLANE[..., :6], 2, 4), r"image is complex64 \(1, 1, 8, 6\)"),
+        Case(lambda: magnet.scanned(PLANE, 2, 9), r"\(9, 9\) samples cannot be cut"),
+        Case(lambda: magnet.head_of(HOLE), "x, .* not finite"),
+        Case(lambda: magnet.measured(KSPACE, PLANE.real, 30, CHANCE), "mask is float32"),
+        Case(lambda: magnet.measured(KSPACE, UNIT > 0, 30, CHANCE), r"mask is bool \(2, 1, 16, 16"),
     ],
 }  # fmt: skip
 

@@ -49,12 +49,13 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
         level: coverage in (0, 1).
 
     Raises:
-        MedbookError: no values, or values that are not finite.
+        MedbookError: no values, values that are not finite, or an impossible level.
 
     >>> t_interval([1.0, 2.0, 3.0])
     Interval(mean=2.0, low=-0.484..., high=4.484..., n=3)
     """
     x = _finite(values)
+    _check_level(level)
     n, mean = len(x), float(x.mean())
     spread, rounding = _spread(x)
     if spread == 0:
@@ -94,7 +95,8 @@ def cluster_bootstrap(
         level: coverage in (0, 1).
 
     Raises:
-        MedbookError: other numbers of units or strata than of scores.
+        MedbookError: other numbers of units or strata than of scores, NaN among them, no draws, or
+            an impossible level.
 
     >>> cluster_bootstrap([0.0, 1.0, 0.0, 1.0], units=[0, 1, 2, 3]).n
     4
@@ -104,6 +106,9 @@ def cluster_bootstrap(
     0.0
     """
     x = _finite(scores)
+    _check_level(level)
+    if draws < 1:
+        raise MedbookError(f"draws is {draws}: give at least 1")
     groups, inside = _labels(units, "units", x), _labels(strata, "strata", x)
     k, mean = int(groups.max()) + 1, float(x.mean())
     kinds = _kinds(groups, inside)
@@ -134,10 +139,13 @@ def paired_effect(ours: ArrayLike, baseline: ArrayLike, better: str = "higher") 
         baseline: same shape, same seeds in the same order.
         better: "higher" or "lower": which values of the metric are good.
 
+    Raises:
+        MedbookError: other shapes, an unknown `better`, or values that are not finite.
+
     >>> paired_effect([0.5, 0.6], [0.8, 0.8], better="lower")
     array([0.3, 0.2])
     """
-    a, b = np.asarray(ours, dtype=float), np.asarray(baseline, dtype=float)
+    a, b = _all_finite(ours, "ours"), _all_finite(baseline, "baseline")
     if a.shape != b.shape:
         raise MedbookError(f"ours has shape {a.shape}, baseline {b.shape}: pair them seed by seed")
     if better not in ("higher", "lower"):
@@ -161,13 +169,13 @@ def paired_interval(
     >>> paired_interval([0.1, 0.2, 0.3]).n
     3
     """
-    e = np.asarray(effects, dtype=float)
-    over_seeds = t_interval(e if e.ndim == 1 else e.mean(1))
-    if (e.ndim == 1) != (units is None):
+    e = _all_finite(effects, "effects")
+    if e.ndim not in (1, 2) or (e.ndim == 1) != (units is None):
         raise MedbookError(
             f"effects of shape {e.shape} and units {'missing' if units is None else 'given'}: "
             "scores of single cases (seeds, cases) need `units`, scores of seeds have none"
         )
+    over_seeds = t_interval(e if e.ndim == 1 else e.mean(1))
     if units is None:
         return over_seeds
     return combined(over_seeds, cluster_bootstrap(e.mean(0), units, strata))
@@ -198,10 +206,16 @@ def verdict(kind: str, interval: Interval, margin: float) -> str:
 
     Everything else is inconclusive.
 
+    Raises:
+        MedbookError: an unknown kind, a margin that is negative or not finite, or no interval.
+
     >>> verdict("greater", Interval(0.3, 0.2, 0.4, 5), margin=0.1)
     'reproduced'
     """
     mean, low, high, _ = interval
+    _check_margin(margin)
+    if not (math.isfinite(mean) and low <= high):
+        raise MedbookError(f"{interval} is no interval of an effect")
     if kind == "exact":
         return "reproduced" if abs(mean) <= margin else "not reproduced"
     if kind in ("greater", "monotone"):
@@ -227,9 +241,7 @@ def trend(sweep: ArrayLike, better: str = "higher") -> Array:
     >>> trend([[0.9, 0.7, 0.5]], better="lower")
     array([0.4])
     """
-    s = np.asarray(sweep, dtype=float)
-    if s.ndim != 2 or s.shape[1] < 3:
-        raise MedbookError(f"a sweep is (seeds, points >= 3), not {s.shape}")
+    s = _sweep(sweep)
     return paired_effect(s[:, -1], s[:, 0], better)
 
 
@@ -241,7 +253,8 @@ def reversal(sweep: ArrayLike, margin: float, better: str = "higher") -> bool:
     >>> reversal([[0.9, 0.2, 0.5], [0.8, 0.2, 0.6]], margin=0.05, better="lower")
     False
     """
-    s = np.asarray(sweep, dtype=float)
+    s = _sweep(sweep)
+    _check_margin(margin)
     steps = (paired_effect(s[:, i + 1], s[:, i], better) for i in range(s.shape[1] - 1))
     return any(t_interval(step).high < -margin for step in steps)
 
@@ -281,7 +294,7 @@ def seeds_needed(
     >>> seeds_needed([0.0, 0.2, 0.1], "greater", margin=0.0)
     7
     """
-    e = np.asarray(effects, dtype=float)
+    e = _all_finite(effects, "effects")
     x = e if e.ndim == 1 else e.mean(1)
     mean, spread = float(x.mean()), _spread(x)[0]
     cases = Interval(mean, mean, mean, 0)
@@ -304,6 +317,8 @@ def predictive_interval(values: ArrayLike, n_new: int, level: float = LEVEL) -> 
     -1.513...
     """
     x = _finite(values)
+    if n_new < 1:
+        raise MedbookError(f"n_new is {n_new}: give at least 1 further seed")
     here = t_interval(x, level)
     half = (here.high - here.mean) * math.sqrt(1 + len(x) / n_new)
     return Interval(here.mean, here.mean - half, here.mean + half, n_new)
@@ -327,6 +342,8 @@ def balanced_scores(predicted: ArrayLike, labels: ArrayLike) -> Array:
             f"predicted {p.shape} and labels {y.shape} must be equal, 1-D, not empty"
         )
     _, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    if p.dtype.kind == "f":
+        _all_finite(p, "predicted")
     weights = len(y) / (len(counts) * counts)
     return np.where(p == y, weights[index], 0.0)
 
@@ -335,7 +352,10 @@ def _labels(given: ArrayLike | None, what: str, x: Array) -> NDArray[np.intp]:
     """Labels of the cases as 0 .. n-1; all 0 if none are given."""
     if given is None:
         return np.zeros(len(x), np.intp)
-    labels = np.unique(np.asarray(given), return_inverse=True)[1].reshape(-1)
+    known = np.asarray(given)
+    if known.dtype.kind == "f" and np.isnan(known).any():
+        raise MedbookError(f"{what}, {known.shape}, hold NaN: give each case a label")
+    labels = np.unique(known, return_inverse=True)[1].reshape(-1)
     if len(labels) != len(x):
         raise MedbookError(f"{len(x)} scores but {len(labels)} {what}: give one per score")
     return labels
@@ -380,6 +400,31 @@ def _t_quantile(p: float, df: float) -> float:
     from scipy.special import stdtrit  # here, as it would be half of `import medbook`
 
     return float(stdtrit(df, p))
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise MedbookError(f"level is {level}: give a coverage between 0 and 1, as 0.95")
+
+
+def _check_margin(margin: float) -> None:
+    if not 0 <= margin < math.inf:
+        raise MedbookError(f"margin is {margin}: give a finite number >= 0")
+
+
+def _sweep(given: ArrayLike) -> Array:
+    s = np.asarray(given, dtype=float)
+    if s.ndim != 2 or s.shape[1] < 3:
+        raise MedbookError(f"a sweep is (seeds, points >= 3), not {s.shape}")
+    return s
+
+
+def _all_finite(values: ArrayLike, name: str) -> Array:
+    x = np.asarray(values, dtype=float)
+    if not x.size or not np.isfinite(x).all():
+        why = "has values that are not finite" if x.size else "is empty"
+        raise MedbookError(f"{name}, of shape {x.shape}, {why}")
+    return x
 
 
 def _finite(values: ArrayLike) -> Array:

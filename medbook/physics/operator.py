@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
+from medbook.refuse import need, need_finite, told
 
 
 class LinearOperator(Protocol):
@@ -60,7 +61,7 @@ def largest_eigenvalue(
         generator: draws the start; on the device of `like`.
 
     Raises:
-        MedbookError: there is no iteration.
+        MedbookError: there is no iteration, `like` is empty or of integers, or M gives a NaN.
 
     Source: Golub and Van Loan 2013, Matrix Computations, section 8.2.1.
 
@@ -69,11 +70,15 @@ def largest_eigenvalue(
     """
     if iterations < 1:
         raise MedbookError(f"iterations is {iterations}: the power method needs at least 1")
+    real = like.is_floating_point() or like.is_complex()
+    need(real and like.numel() > 0, f"like is {told(like)}: give real or complex numbers")
     v = torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
     smallest = torch.finfo(like.dtype).tiny  # the zero map has eigenvalue 0, not 0 / 0
     for _ in range(iterations):
         v = M(v / torch.linalg.vector_norm(v).clamp(min=smallest))
-    return float(torch.linalg.vector_norm(v))
+    size = torch.linalg.vector_norm(v)
+    need(size.isfinite(), f"the map gives values that are not finite for {told(like)}")
+    return float(size)
 
 
 def dot_test(operator: LinearOperator, x: Tensor, y: Tensor) -> float:
@@ -87,13 +92,22 @@ def dot_test(operator: LinearOperator, x: Tensor, y: Tensor) -> float:
     Returns:
         about the rounding of the dtype if the two belong together, else near 0.01 to 1.
 
+    Raises:
+        MedbookError: x or y is not of this operator, or a value is not finite.
+
     >>> from types import SimpleNamespace
     >>> twice = SimpleNamespace(A=lambda x: 2 * x, AT=lambda y: 3 * y)
     >>> round(dot_test(twice, torch.ones(1, 1, 5), torch.ones(1, 1, 5)), 4)
     0.5
     """
+    Ax, ATy = operator.A(x), operator.AT(y)
+    need(
+        Ax.shape == y.shape, f"A x is {told(Ax)}, y {told(y)}: give a measurement of this operator"
+    )
+    need(ATy.shape == x.shape, f"A^T y is {told(ATy)}, x {told(x)}: give an image of this operator")
+    need_finite(x=x, y=y, Ax=Ax, ATy=ATy)
     wide = torch.promote_types(x.dtype, torch.float64)  # the sums are not what is tested
-    x, Ax, y, ATy = (t.flatten().to(wide) for t in (x, operator.A(x), y, operator.AT(y)))
+    x, Ax, y, ATy = (t.flatten().to(wide) for t in (x, Ax, y, ATy))
     difference = (torch.vdot(y, Ax) - torch.vdot(ATy, x)).abs()
     if difference == 0:  # also where both are zero
         return 0.0

@@ -1,5 +1,6 @@
 """A linear operator given by a sparse matrix: batches, any device, gradients."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from medbook.errors import MedbookError
+from medbook.refuse import need
 
 
 class SparseOperator:
@@ -29,7 +31,15 @@ class SparseOperator:
             matrix: (prod(range), prod(domain)) float64.
             domain: shape of one x.
             range: shape of one y.
+
+        Raises:
+            MedbookError: a matrix of another shape.
         """
+        wanted = math.prod(range), math.prod(domain)
+        need(
+            matrix.shape == wanted,
+            f"the matrix is {matrix.shape}: from {tuple(domain)} to {tuple(range)} it is {wanted}",
+        )
         self.domain, self.range = tuple(domain), tuple(range)
         self.matrix = matrix
         self._copies: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
+from medbook.refuse import need_finite
 
 
 class Solution(NamedTuple):
@@ -49,8 +50,9 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
 
 
 def check_solver(y: Tensor, iterations: int) -> None:
-    """Refuse data without a batch and an empty loop."""
+    """Refuse data without a batch or with a NaN, and an empty loop."""
     if y.ndim < 2:
         raise MedbookError(f"y has shape {tuple(y.shape)}: give a batch, (B, ...), of >= 2 axes")
     if iterations < 1:
         raise MedbookError(f"iterations is {iterations}: give at least 1")
+    need_finite(y=y)

@@ -1,10 +1,13 @@
 """Least squares by conjugate gradients."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
 from medbook.physics.operator import LinearOperator
+from medbook.refuse import need, told
 from medbook.solvers.batch import Solution, check_solver, column, norms, ratio
 
 
@@ -33,7 +36,7 @@ def cgls(
         x (B, C, ...) and the norm of y - Ax after each iteration (iterations, B).
 
     Raises:
-        MedbookError: shift is negative, or `check_solver` refuses.
+        MedbookError: shift is negative, x0 is no image of A, or `check_solver` refuses.
 
     Source: Hestenes and Stiefel 1952; Björck 1996, Algorithm 7.4.1.
 
@@ -43,9 +46,10 @@ def cgls(
     tensor([[[3., 4.]]])
     """
     check_solver(y, iterations)
-    if not shift >= 0:
+    if not 0 <= shift < math.inf:
         raise MedbookError(f"shift is {shift}: give a weight >= 0, as |x|^2 is to be kept small")
     r = y if x0 is None else y - operator.A(x0)
+    need(r.shape == y.shape, f"x0 gives data {told(r)}, y is {told(y)}: give a start per item")
     s = operator.AT(r)  # minus half the gradient
     x = torch.zeros_like(s) if x0 is None else x0
     s = s - shift * x

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from medbook.errors import MedbookError
 from medbook.physics.operator import LinearOperator, operator_norm
+from medbook.refuse import need
 from medbook.solvers.batch import check_solver, column, ratio
 from medbook.solvers.wavelets import Wavelets
 
@@ -114,11 +115,15 @@ def soft_threshold(c: Tensor, threshold: float) -> Tensor:
         c: real or complex, any shape.
         threshold: >= 0.
 
+    Raises:
+        MedbookError: threshold is negative or NaN.
+
     Source: Donoho 1995, "De-noising by soft-thresholding".
 
     >>> soft_threshold(torch.tensor([-3.0, 0.5, 2.0]), 1.0)
     tensor([-2.,  0.,  1.])
     """
+    need(threshold >= 0, f"threshold is {threshold}: give a number >= 0")
     size = c.abs()
     return c * ratio((size - threshold).clamp(min=0), size)
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medbook.errors import MedbookError
 from medbook.physics.operator import LinearOperator
+from medbook.refuse import need
 from medbook.solvers.batch import check_solver, column
 
 SHORTEN, DECREASE, TRIALS = 0.8, 0.25, 40  # Armijo: factor, share of the slope, at most
@@ -45,6 +45,7 @@ def smooth_tv_objective(
     >>> smooth_tv_objective(same, one, 0 * one, weight=1.0, beta=1.0)  # 1/2 + sqrt(1 + 1 + 1)
     tensor([2.2321])
     """
+    _check(weight, beta)
     return _objective(operator.A(x), x, y, weight, beta)
 
 
@@ -76,7 +77,7 @@ def sgp(
         beta: rounds the corner of the total variation, > 0, in the unit of x.
 
     Raises:
-        MedbookError: weight or beta is out of range, or `check_solver` refuses.
+        MedbookError: weight, beta or keep is out of range, or `check_solver` refuses.
 
     Source: Bonettini, Zanella and Zanni 2009, Algorithm SGP with the choice of steps of its
     section 4; constants as in Evangelista et al. 2023, arXiv:2201.09777.
@@ -87,8 +88,9 @@ def sgp(
     tensor([3., 3., 3., 3.])
     """
     check_solver(y, iterations)
-    if not (0 <= weight < math.inf and 0 < beta < math.inf):
-        raise MedbookError(f"weight {weight}, beta {beta}: give finite weight >= 0 and beta > 0")
+    _check(weight, beta)
+    late = [k for k in keep if not 1 <= k <= iterations]
+    need(not late, f"keep names {late}: there are iterations 1 to {iterations}")
     ATy = operator.AT(y)
     x, kept, objective = torch.zeros_like(ATy), {}, []
     Ax = operator.A(x)
@@ -138,6 +140,11 @@ def split_tv(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     V = (2 * w + w_right + w_below) * x
     U = w * (left + above) + w_right * _before(x, 0, -1) + w_below * _before(x, -1, 0)
     return V, U
+
+
+def _check(weight: float, beta: float) -> None:
+    sound = 0 <= weight < math.inf and 0 < beta < math.inf
+    need(sound, f"weight {weight}, beta {beta}: give finite weight >= 0 and beta > 0")
 
 
 class _StepLength:

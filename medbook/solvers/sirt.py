@@ -7,6 +7,7 @@ from torch import Tensor
 
 from medbook.errors import MedbookError
 from medbook.physics.operator import LinearOperator
+from medbook.refuse import need
 from medbook.solvers.batch import Solution, check_solver, norms, ratio
 
 
@@ -30,7 +31,7 @@ def sirt(
         no pixel change nothing; pixels that no ray meets stay at 0 (at `lower` if that is higher).
 
     Raises:
-        MedbookError: a sum of A is negative, or `check_solver` refuses.
+        MedbookError: a sum of A is negative or NaN, lower is NaN, or `check_solver` refuses.
 
     Source: Gregor and Benson 2008, "Computational analysis and improvement of SIRT".
 
@@ -40,6 +41,7 @@ def sirt(
     tensor([[[3., 0.]]])
     """
     check_solver(y, iterations)
+    need(lower is None or lower == lower, f"lower is {lower}: give a number, or None")
     x = torch.zeros_like(operator.AT(y))
     R = _inverse(operator.A(torch.ones_like(x)))
     C = _inverse(operator.AT(torch.ones_like(y)))
@@ -54,7 +56,7 @@ def sirt(
 
 def _inverse(sums: Tensor) -> Tensor:
     """One over row or column sums; 0 for an empty row or column."""
-    if sums.min() < 0:
+    if not sums.min() >= 0:
         raise MedbookError(
             f"a row or column of A sums to {sums.min():.3g}: SIRT needs entries >= 0; use cgls"
         )

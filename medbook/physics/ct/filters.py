@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
+from medbook.refuse import need
 
 FILTERS = ("ram-lak", "shepp-logan", "hann")
 
@@ -28,6 +29,8 @@ def ramp(bins: int, spacing: float, equiangular: bool = False) -> Tensor:
     >>> ramp(4, 1.0)[-1].item()
     0.475...
     """
+    sound = bins >= 1 and 0 < spacing < math.inf
+    need(sound, f"bins {bins}, spacing {spacing}: give at least 1 bin and a finite spacing > 0")
     padded = 2 ** math.ceil(math.log2(2 * bins))
     n = torch.fft.fftfreq(padded, 1 / padded, dtype=torch.float64)  # 0, 1, ..., -2, -1
     odd = n.abs() % 2 == 1
@@ -52,11 +55,12 @@ def window(name: str, length: int) -> Tensor:
         (length,) float64 in [0, 1].
 
     Raises:
-        MedbookError: unknown name.
+        MedbookError: unknown name, or no frequency.
 
     >>> window("hann", 3)
     tensor([1.0000, 0.5000, 0.0000], dtype=torch.float64)
     """
+    need(length >= 1, f"length is {length}: give at least 1 frequency")
     f = torch.linspace(0, 0.5, length, dtype=torch.float64, device="cpu")  # cycles a sample
     if name == "ram-lak":
         return torch.ones_like(f)
@@ -82,5 +86,10 @@ def filter_rows(rows: Tensor, response: Tensor) -> Tensor:
             [1., 1., 1., 1.]])
     """
     padded, bins = 2 * (len(response) - 1), rows.shape[-1]
+    need(
+        0 < 2 * bins <= padded,
+        f"rows of {bins} bins and a response of {len(response)} frequencies: it needs more than "
+        f"{bins}, and rows at least one bin, so that no end of a row meets the other",
+    )
     spectrum = torch.fft.rfft(rows, padded) * response.to(rows)
     return torch.fft.irfft(spectrum, padded)[..., :bins]

@@ -41,6 +41,8 @@ class Geometry:
         lengths = (self.size, self.pixel_mm, self.views, self.bins, self.pitch_mm, self.arc)
         if not all(value > 0 and math.isfinite(value) for value in lengths):
             raise MedbookError(f"every number of a geometry must be positive and finite: {self}")
+        if any(count != int(count) for count in (self.size, self.views, self.bins)):
+            raise MedbookError(f"size, views and bins are whole numbers: {self}")
 
     @property
     def angles(self) -> Tensor:
@@ -78,9 +80,14 @@ class Geometry:
     def finer(self, n: int) -> Self:
         """The scan with n rays for each bin, side by side, to average a bin over its width.
 
+        Raises:
+            MedbookError: n < 1.
+
         >>> ParallelBeam(size=64, views=12, bins=91).finer(4).bins
         364
         """
+        if n < 1:
+            raise MedbookError(f"n is {n}: give at least 1 ray for each bin")
         return replace(self, bins=n * self.bins, pitch_mm=self.pitch_mm / n)
 
     def rays(self) -> tuple[Tensor, Tensor]:

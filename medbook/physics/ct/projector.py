@@ -1,5 +1,6 @@
 """Projection, its adjoint, and filtered backprojection."""
 
+import math
 from functools import lru_cache
 
 import torch
@@ -10,6 +11,7 @@ from medbook.physics.ct import filters
 from medbook.physics.ct.geometry import FanBeam, Geometry
 from medbook.physics.ct.matrices import backprojection_matrix, system_matrix
 from medbook.physics.sparse import SparseOperator
+from medbook.refuse import need, told
 
 
 class Projector:
@@ -31,6 +33,7 @@ class Projector:
             unit: attenuation in 1/mm that the value 1 of an image stands for; with `MU_WATER`
                 water is 1.
         """
+        need(0 < unit < math.inf, f"unit is {unit}: give the attenuation, > 0, in 1/mm")
         self.geometry, self.unit = geometry, unit
 
     def A(self, x: Tensor) -> Tensor:
@@ -66,7 +69,8 @@ class Projector:
             (..., size, size) attenuation in units of `unit`.
 
         Raises:
-            MedbookError: the views cover neither pi (parallel beam) nor 2 pi.
+            MedbookError: the views cover neither pi (parallel beam) nor 2 pi, or y is of another
+                scan.
 
         Source: Kak and Slaney 1988, sections 3.3 and 3.4.
         """
@@ -78,6 +82,8 @@ class Projector:
                 f"filtered backprojection needs a full scan: the views cover {turns:.3f} pi, "
                 f"{' or '.join(map(str, whole))} pi is accepted"
             )
+        scan = geometry.views, geometry.bins
+        need(y.shape[-2:] == scan, f"y is {told(y)}: give (..., {scan[0]}, {scan[1]})")
         if y.dtype in (torch.bfloat16, torch.float16):
             y = y.float()
         weights, response = self._weights_and_response(filter)

@@ -6,6 +6,7 @@ from torch import Tensor
 from medbook.errors import MedbookError
 from medbook.physics.mri.fourier import ifft2c
 from medbook.physics.mri.grid import block, centred
+from medbook.refuse import need, told
 
 
 class Sensitivities:
@@ -59,11 +60,17 @@ def combine(images: Tensor, maps: Tensor) -> Tensor:
     Returns:
         (B, 1, H, W) complex.
 
+    Raises:
+        MedbookError: maps of other coils, or of another size.
+
     Source: Roemer et al. 1990, doi:10.1002/mrm.1910160203.
 
     >>> combine(torch.tensor([[[[2j]], [[3 + 0j]]]]), torch.tensor([[[[1j]], [[1 + 0j]]]]))
     tensor([[[[5.+0.j]]]])
     """
+    fit = images.ndim == 4 and images.shape[1:] == maps.shape[1:]
+    fit = fit and len(maps) in (1, len(images))
+    need(fit, f"images {told(images)}, maps {told(maps)}: give (B, C, H, W), (1 or B, C, H, W)")
     return (maps.conj() * images).sum(1, keepdim=True)
 
 
@@ -110,7 +117,7 @@ def calibrated_maps(kspace: Tensor, centre: int | tuple[int, int]) -> Tensor:
         (B, C, H, W) complex of unit root sum of squares.
 
     Raises:
-        MedbookError: the centre is not within k-space.
+        MedbookError: the centre is empty or not within k-space, which is not (B, C, H, W) complex.
 
     Source: McKenzie et al. 2002, doi:10.1002/mrm.10087.
 
@@ -118,6 +125,9 @@ def calibrated_maps(kspace: Tensor, centre: int | tuple[int, int]) -> Tensor:
     torch.Size([1, 4, 16, 16])
     """
     shape, sides = kspace.shape[-2:], (centre, centre) if isinstance(centre, int) else centre
+    scan = kspace.ndim == 4 and kspace.is_complex()
+    need(scan, f"k-space is {told(kspace)}: give complex (B, C, H, W)")
+    need(min(sides) >= 1, f"centre is {centre}: give at least one fully sampled line")
     inside = block((shape[0], shape[1]), *sides).to(kspace.device)
     fy, fx = (_taper(n, side) for n, side in zip(shape, sides, strict=True))
     window = inside * (fy[:, None] * fx).to(kspace.device, kspace.real.dtype)

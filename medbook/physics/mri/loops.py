@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medbook.errors import MedbookError
 from medbook.physics.mri.grid import centred
+from medbook.refuse import need
 
 RING = 0.75  # distance of the loops from the centre, in fields of view
 LOOP = 0.35  # largest radius of a loop, in fields of view
@@ -47,6 +48,7 @@ class Coils:
             dtype: complex64 or complex128.
         """
         height, width = (size, size) if isinstance(size, int) else size
+        need(min(height, width) >= 1, f"size is {size}: give at least one pixel")
         y, x = centred(height) / height, centred(width) / width
         along_x = torch.exp(2j * math.pi * self.frequencies[:, :1] * x)  # (L, W)
         along_y = torch.exp(2j * math.pi * self.frequencies[:, 1:] * y)  # (L, H)
@@ -101,6 +103,7 @@ def loop_radius(n: int) -> float:
     >>> loop_radius(2)
     0.35
     """
+    need(n >= 1, f"n is {n}: give a number of loops, at least 1")
     return min(LOOP, OVERLAP * math.pi * RING / n)
 
 
@@ -124,6 +127,7 @@ def loop_field(points: Tensor, turn: float, radius: float, segments: int = 64) -
     >>> loop_field(torch.zeros(1, 2), 0.0, 0.35).imag.abs() < 1e-12
     tensor([True])
     """
+    need(radius > 0 and segments >= 3, f"radius {radius}, {segments} segments: give > 0 and >= 3")
     angle = 2 * math.pi * turn
     t = torch.arange(segments, dtype=torch.float64, device="cpu")[:, None] * (
         2 * math.pi / segments

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medbook.errors import MedbookError
 from medbook.physics.mri.grid import Shape, best, centre_of, centred
+from medbook.refuse import need, told
 
 GOLDEN = math.pi * (math.sqrt(5) - 1) / 2  # rad, 111.25 degrees
 
@@ -23,6 +24,7 @@ def acceleration(mask: Tensor) -> float:
     >>> acceleration(equispaced_lines((8, 12), 3, centre=0))
     3.0
     """
+    need(mask.dtype == torch.bool and mask.any(), f"mask is {told(mask)}: give bool, with a sample")
     return mask.numel() / int(mask.sum())
 
 
@@ -96,6 +98,7 @@ def gaussian_points(
     >>> acceleration(gaussian_points((32, 32), 8, centre=6, generator=torch.Generator()))
     8.0
     """
+    need(0 < spread < math.inf, f"spread is {spread}: give a fraction of the side, > 0")
     central, wanted = centre_of(shape, acceleration, centre, centre)
     y, x = (centred(n) / (spread * n) for n in shape)
     log_density = -(y[:, None].square() + x.square()) / 2

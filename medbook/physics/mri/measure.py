@@ -1,9 +1,12 @@
 """Noise of MRI data, and the error of a complex image."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from medbook.errors import MedbookError
+from medbook.refuse import need, need_finite
 
 
 def complex_noise(kspace: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
@@ -30,7 +33,7 @@ def complex_noise(kspace: Tensor, sigma: float, generator: torch.Generator) -> T
     >>> round(y.real.std().item(), 1), round(y.imag.std().item(), 1)
     (0.5, 0.5)
     """
-    if not sigma >= 0 or not kspace.is_complex():
+    if not 0 <= sigma < math.inf or not kspace.is_complex():
         raise MedbookError(f"sigma is {sigma}, the data {kspace.dtype}: give >= 0 and complex data")
     parts = torch.randn(
         (*kspace.shape, 2), generator=generator, device=kspace.device, dtype=kspace.real.dtype
@@ -47,15 +50,17 @@ def noise_sigma(image: Tensor, snr: float, support: Tensor | None = None) -> flo
         support: bool, broadcast over image; everywhere if left out.
 
     Raises:
-        MedbookError: snr is not positive.
+        MedbookError: snr is not positive, the support is empty, or the image is not finite.
 
     >>> noise_sigma(torch.tensor([0.0, 6j]), snr=30, support=torch.tensor([False, True]))
     0.2...
     """
     if not snr > 0:
         raise MedbookError(f"snr is {snr}: give a number > 0, inf for no noise")
+    need_finite(image=image)
     size = image.abs()
     inside = size if support is None else size[support.expand_as(size)]
+    need(inside.numel() > 0, "the support is empty: there is no signal to compare noise with")
     return float(inside.mean()) / snr
 
 
@@ -71,7 +76,8 @@ def nrmse(x: Tensor, truth: Tensor, support: Tensor | None = None) -> Tensor:
         (B,) real, 0 for equal images; times 100 it is in percent.
 
     Raises:
-        MedbookError: the shapes differ, or the truth is zero.
+        MedbookError: the shapes differ, a value within the support is not finite, or the truth
+            is zero.
 
     >>> nrmse(torch.tensor([[1j, 9.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([[True, False]]))
     tensor([1.4142])
@@ -80,6 +86,7 @@ def nrmse(x: Tensor, truth: Tensor, support: Tensor | None = None) -> Tensor:
         raise MedbookError(f"images of shapes {tuple(x.shape)} and {tuple(truth.shape)} differ")
     inside = torch.ones_like(truth, dtype=torch.bool) if support is None else support
     error, size = (torch.where(inside, t, 0).flatten(1) for t in (x - truth, truth))
+    need_finite(error=error, truth=size)
     norm = torch.linalg.vector_norm(size, dim=1)
     if (norm == 0).any():
         raise MedbookError("the true image is zero: an error relative to it is not defined")

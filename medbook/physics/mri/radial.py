@@ -130,7 +130,7 @@ class Radial:
         Source: Bracewell 1956, doi:10.1071/PH560198 (Fourier slice theorem).
         """
         expect(y, y.shape[1], self.spokes, self.readout)
-        bins = bins or self.readout
+        bins = self.readout if bins is None else bins
         first = self._first_bin(bins)
         projections = ifftc(y * self._shift(bins).to(y)) * self._unit
         return projections[..., first : first + bins]

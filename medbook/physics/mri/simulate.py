@@ -12,6 +12,7 @@ from medbook.physics.mri.grid import Shape
 from medbook.physics.mri.loops import coil_maps
 from medbook.physics.mri.measure import complex_noise, noise_sigma
 from medbook.physics.mri.radial import Radial
+from medbook.refuse import need, need_finite, told
 
 HEAD = 0.1  # of the maximum: what is brighter belongs to the head
 
@@ -30,6 +31,7 @@ def smooth_phase(n: int, size: int, generator: torch.Generator) -> Tensor:
     >>> smooth_phase(2, 8, torch.Generator()).abs().std() < 1e-6
     tensor(True)
     """
+    need(n >= 1 and size >= 1, f"n {n}, size {size}: give at least one phase of one pixel")
     axis = torch.linspace(-1, 1, size, dtype=torch.float64, device="cpu")
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     basis = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y])
@@ -74,6 +76,8 @@ def scanned(image: Tensor, coils: int, size: int) -> Tensor:
     >>> scanned(torch.ones(1, 1, 8, 8, dtype=torch.complex64), coils=2, size=4).shape
     torch.Size([1, 2, 4, 4])
     """
+    square = image.ndim == 4 and image.shape[1] == 1 and image.shape[-2] == image.shape[-1]
+    need(square, f"image is {told(image)}: give (B, 1, N, N)")
     N = image.shape[-1]
     return middle(fft2c(coil_maps(coils, N).to(image) * image), size) * (size / N)
 
@@ -126,6 +130,7 @@ def head_of(x: Tensor) -> Tensor:
     >>> head_of(torch.tensor([[[[0.05, 2j, 0.3]]]]))
     tensor([[[[False,  True,  True]]]])
     """
+    need_finite(x=x)
     return x.abs() > HEAD * x.abs().amax((-2, -1), keepdim=True)
 
 
@@ -140,7 +145,14 @@ def measured(kspace: Tensor, mask: Tensor, snr: float, generator: torch.Generato
 
     Returns:
         (B, C, n, n), 0 where nothing was sampled.
+
+    Raises:
+        MedbookError: a mask that is not bool or of another size, or snr <= 0.
     """
+    need(
+        mask.dtype == torch.bool and mask.shape[-2:] == kspace.shape[-2:],
+        f"mask is {told(mask)}, k-space {told(kspace)}: give bool, (1 or B, 1, n, n)",
+    )
     x = seen_fully(kspace)
     noisy = [
         complex_noise(k, noise_sigma(a, snr, head_of(a)), generator)
