@@ -12,7 +12,7 @@ from typing import Any
 from medbook.errors import MedbookError
 
 SCHEMA = 2
-DEPTH = {"trials": 2}  # how far an entry is broken into lines; a record of others is a line
+DEPTH = {"trials": 2, "digests": 2}  # how far an entry is broken into lines; else 1
 TIMES = ("s", "ms")  # units of numbers that no two runs share
 
 Results = dict[str, Any]

@@ -65,6 +65,16 @@ class _Trials(_Record):
     seconds: list[FiniteFloat]
 
 
+class _Cell(_Record):
+    code: str
+    shows: list[str]
+
+
+class _Digests(_Record):
+    of: Literal["the run", "the committed notebook"]
+    cells: list[_Cell]
+
+
 class _Results(_Record):
     chapter: str
     profile: Profile
@@ -76,6 +86,7 @@ class _Results(_Record):
     arms: list[_Arm] = []
     trials: dict[str, _Trials] = {}
     key: dict[str, Any] = {}
+    digests: _Digests | None = None
 
 
 def load(path: Path) -> results.Results:

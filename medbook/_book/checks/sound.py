@@ -6,13 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nbformat import NotebookNode
-
-from medbook._book.keys import code_cells
-from medbook._book.notebooks.card import costs
-from medbook._book.notebooks.surroundings import other_code
-from medbook._book.project import Chapter, Project, read_notebook
-from medbook._book.runs.plan import mark
+from medbook._book.checks.shown import other_notebook
+from medbook._book.project import Chapter, Project
 from medbook._book.stored import ledger
 from medbook.errors import MedbookError
 from medbook.evaluate import stats
@@ -47,7 +42,7 @@ def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
             found += ledger.contradictions(project, stored)
     messages = [f"{name}: {problem}" for problem in found]
     if stored and profile == "laptop":
-        messages += _notebook(project, chapter, stored)
+        messages += other_notebook(project, chapter, stored)
     return messages
 
 
@@ -163,47 +158,6 @@ def _verdicts(
     if stored["sweep"] != EARLIER:
         return (stats.verdict_of_sweep(stored["sweep"], claim.margin, claim.better),)
     return (found,) if found == "opposite" else (found, "not reproduced")
-
-
-def _notebook(project: Project, chapter: Chapter, stored: Results) -> Iterator[str]:
-    path = project.notebook(chapter.id)
-    name = path.relative_to(project.root).as_posix()
-    if not path.exists():
-        yield f"{name}: missing: publish the chapter"
-        return
-    notebook = read_notebook(path)
-    if notebook.metadata.get("medbook") != mark(stored):
-        yield f"{name}: does not belong to the stored results: publish the chapter again"
-    if not _of_stored(project, chapter, notebook):
-        yield f"{name}: its card is not of the stored results: publish the chapter again"
-    yield from (f"{name}: {problem}" for problem in other_code(chapter, notebook))
-    yield from (f"{name}: {problem}" for problem in other_effects(notebook, stored))
-
-
-def other_effects(notebook: NotebookNode, stored: Results) -> Iterator[str]:
-    """Claims of which no printed claims table shows the stored effect, interval and verdict."""
-    cells = [cell for cell in code_cells(notebook) if "claims_table(" in cell.source]
-    shown = [row for cell in cells for o in cell.outputs for row in _rows(o)]
-    for claim in stored["claims"] if cells else []:
-        low, high = (f"{_number(claim[end], end):+.3f}" for end in ("low", "high"))
-        parts = (f"{claim['id']}: ", f"{claim['effect']:+.3f} [{low}, {high}]", claim["verdict"])
-        other = "not reproduced" if claim["verdict"] == "reproduced" else "\0"  # holds the word
-        if not any(all(part in row for part in parts) and other not in row for row in shown):
-            yield f"claims/{claim['id']}: its row in the claims table is not of the stored results"
-
-
-def _rows(output: NotebookNode) -> list[str]:
-    """Rows of a table as HTML."""
-    return str(output.get("data", {}).get("text/html", "")).split("<tr")
-
-
-def _of_stored(project: Project, chapter: Chapter, notebook: NotebookNode) -> bool:
-    """True if the card shows time and memory of the stored runs; damaged ones are told apart."""
-    try:
-        shown = costs(project.stored(chapter.id))
-    except MedbookError:
-        return True
-    return any(shown in cell.source for cell in notebook.cells if cell["id"] == "card")
 
 
 def _number(value: float | None, end: str) -> float:

@@ -10,6 +10,7 @@ from nbformat import NotebookNode
 
 from medbook._book.keys import changes, code_cells, glue_cells
 from medbook._book.notebooks.card import notebook_links
+from medbook._book.notebooks.digests import digests
 from medbook._book.notebooks.surroundings import bare, surround, text_of
 from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project, read_notebook
 from medbook._book.remote import find_remote
@@ -86,17 +87,15 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
     else:
         measured["agrees"] = agreeing(_stored(project, chapter, "smoke"), measured)
     measured["key"].pop("around")  # of interest where the run can be repeated at once
-    measured = results.sealed(measured)
     published = project.notebook(chapter.id)
     results_file = project.published(chapter.id, plan.profile)
-    notebook: NotebookNode | None = None
+    notebook = read_notebook(published) if published.exists() else None
     if plan.profile == "laptop":
-        notebook = normalised(chapter, executed)
+        notebook = _fit_to_publish(project, chapter, executed)
+        measured["digests"] = digests(notebook)
+    measured = results.sealed(measured)
+    if plan.profile == "laptop" and notebook:
         notebook.metadata["medbook"] = mark(measured)
-        _refuse_machine_paths(project, published.name, notebook)
-        _refuse_large(published.name, notebook)
-    elif published.exists():
-        notebook = read_notebook(published)
     texts = {results_file: results.text_of(measured)}
     if plan.profile != "smoke":  # where no claim is tested
         texts[project.root / ledger.NAME] = ledger.append(project, measured)
@@ -104,6 +103,15 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
         texts[published] = _framed(project, chapter, notebook, measured)
     results.write_together(texts)  # a pair of two runs would be neither's
     return list(texts)
+
+
+def _fit_to_publish(project: Project, chapter: Chapter, executed: NotebookNode) -> NotebookNode:
+    """What of an executed notebook goes into the book, if nothing forbids it."""
+    notebook = normalised(chapter, executed)
+    name = project.notebook(chapter.id).name
+    _refuse_machine_paths(project, name, notebook)
+    _refuse_large(name, notebook)
+    return notebook
 
 
 def _stored(project: Project, chapter: Chapter, profile: str) -> results.Results | None:
