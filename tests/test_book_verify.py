@@ -289,7 +289,8 @@ def test_a_revised_claim_is_stale_whatever_smoke_says(published: Book) -> None:
     assert found == ("stale", ["claim clean-1"])
     messages = unsound(published.project, chapter, "laptop")
     assert messages == [
-        f"{LAPTOP}: claims/clean-1: revised after the result: run again with a new base seed"
+        f"{LAPTOP}: claims/clean-1: revised after the result: run again with a new base seed",
+        f"{NOTEBOOK}: its card is not of the stored results: publish the chapter again",
     ]
 
 
