@@ -76,13 +76,15 @@ print(tuple(data.train.images.shape[1:]))
 seeds = run.seeds(run.scale(smoke=2, laptop=3, gpu=3))
 outcomes = run.map(trial, [Job(data, tune, s) for s in seeds])
 logs, validation, test = zip(*outcomes)
-run.arm("filter", logs)
+run.arm("filter", logs, validation=validation, floor=0.5)
+run.arm("zero")
 
 # %%
-run.record("validation accuracy", validation, on="validation")
-run.record("accuracy", test, on="test")
+run.record("validation accuracy", validation, on="validation", arm="filter")
+run.record("accuracy", test, on="test", arm="filter")
+run.record("zero", [0.0] * len(test), on="nothing", arm="zero")
 run.record("images", len(data.train), on="nothing", kind="exact")
-run.claim("clean-1", ours=test, baseline=[0.0] * len(test))
+run.claim("clean-1", ours="accuracy", baseline="zero")
 
 # %%
 print(run.finish().name)
@@ -118,8 +120,13 @@ CLAIMING = """
 import medbook
 
 run = medbook.start("{id}", profile, seed)
+run.seeds(2)
+run.arm("filter")
+run.arm("zero")
+run.record("one", [1.0, 2.0], on="nothing", arm="filter")
+run.record("none", [0.0, 0.0], on="nothing", arm="zero")
 # %%
-run.claim("{claim}", ours=[1.0, 2.0], baseline=[0.0, 0.0])
+run.claim("{claim}", ours="one", baseline="none")
 # %%
 run.finish()
 """
@@ -153,6 +160,7 @@ CLAIM = """
     data: pneumoniamnist
     profile: laptop
     paper: not stated
+    margin_from: the smallest difference that a reader would notice
 """
 
 
@@ -199,7 +207,7 @@ class Book:
         systems.write_text(before + entry)
         if claims:
             texts = "".join(CLAIM.format(id=id, margin=0.1) for id in claims)
-            (self.root / f"book/claims/{chapter}.yml").write_text(f"{chapter}:{texts}")
+            (self.root / f"book/claims/{chapter}.yml").write_text(f"{chapter}:\n  claims:{texts}")
 
     def served_at(self, address: str) -> None:
         """Make the book a git repository, on branch main, whose `origin` has this address."""

@@ -10,11 +10,12 @@ import pytest
 from book_fixtures import Book
 from scipy.stats import ttest_1samp
 
-from medbook._book.checks.sound import EARLIER, unsound, unsound_replications
+from medbook._book.checks.first_edition import EARLIER
+from medbook._book.checks.sound import unsound, unsound_replications
 from medbook._book.checks.verify import Report, leaking, other_versions, without_source
 from medbook._book.stored.compare import compare, compare_metric
 from medbook._book.stored.evidence import evidence
-from medbook.record import results
+from medbook.record import first_edition, results
 from medbook.record.claims import chapter_claims
 
 METRIC = {"unit": "", "kind": "seeded", "on": "test", "rtol": 0.02}
@@ -272,8 +273,9 @@ def test_results_of_another_chapter_or_profile_are_named(book: Book, stored: dic
 
 
 @pytest.fixture
-def stored(book: Book) -> dict:
-    """Sound results of a chapter `one`; their intervals come from scipy."""
+def stored(book: Book, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Sound results of a chapter `one`, in its first edition; their intervals come from scipy."""
+    monkeypatch.setattr(first_edition, "CHAPTERS", ("one",))
     book.add("one", "\n# %%\nx = 1\n", claims=("one-1",))
     content = json.loads(json.dumps(STORED))
     for part, values in (

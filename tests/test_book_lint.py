@@ -130,7 +130,7 @@ SYSTEMS = (
     "- {slug: other, title: Other, authors: [A, B, C, D], year: 2020, links: {}, part: inverse, "
     "chapter: others}\n"
 )
-CLAIMS = "filter:" + "".join(CLAIM.format(slug="filter", n=n) for n in (1, 2, 3))
+CLAIMS = "filter:\n  claims:" + "".join(CLAIM.format(slug="filter", n=n) for n in (1, 2, 3))
 TOC = """\
 format: jb-book
 root: book/intro
@@ -511,7 +511,9 @@ def test_files_of_no_chapter(book):
 
 
 def test_claims_without_a_chapter(book):
-    write(book.root / "book/claims/others.yml", "other:" + CLAIM.format(slug="other", n=8))
+    write(
+        book.root / "book/claims/others.yml", "other:\n  claims:" + CLAIM.format(slug="other", n=8)
+    )
     readme.refresh(book)
     assert problems(book) == ["book/claims/others.yml: other has claims but no chapter"]
 

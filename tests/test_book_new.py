@@ -31,7 +31,8 @@ SYSTEMS = """\
 """
 CLAIMS = """\
 n-m:
-- {id: n-m-1, statement: It works., kind: exact, metric: m, better: higher, margin: 0, arms: {},
+  claims:
+  - {id: n-m-1, statement: It works., kind: greater, metric: m, better: higher, margin: 0, arms: {},
    data: x, profile: laptop, paper: not stated}
 """
 

@@ -19,10 +19,12 @@ CLAIM = (
 )
 CLAIMS = [
     CLAIM.format(id="one-1", kind="greater", revised=""),
-    CLAIM.format(id="one-2", kind="exact", revised="a typo"),
-    CLAIM.format(id="one-3", kind="greater", revised=""),
+    CLAIM.format(id="one-2", kind="exact", revised=""),
+    CLAIM.format(id="one-3", kind="greater", revised="a typo"),
 ]
-CLAIMED = "one:\n" + "".join(f"- {claim}\n" for claim in CLAIMS)
+EXACT = [claim for claim in CLAIMS if "exact" in claim]
+CLAIMED = "one:\n  claims:\n" + "".join(f"  - {c}\n" for c in CLAIMS if c not in EXACT)
+CLAIMED += "  checks:\n" + "".join(f"  - {claim}\n" for claim in EXACT)
 SYSTEMS = """\
 - {slug: one, title: A | B, authors: [A, B], year: 2024, links: {paper: "https://example.org"},
    part: trust, chapter: filters}
@@ -54,7 +56,8 @@ def book(tmp_path):
 
 def result(book, profile, claims, seed=0, to=None, **more):
     """Store results whose claims are (id, verdict, effect, low, high)."""
-    known = {c.id: c for s in load_systems(book.root / "book/systems.yml") for c in s.claims}
+    systems = load_systems(book.root / "book/systems.yml")
+    known = {c.id: c for s in systems for c in (*s.claims, *s.checks)}
     names = ("id", "verdict", "effect", "low", "high")
     measured = [dict(zip(names, claim, strict=True)) for claim in claims]
     for claim in measured:
@@ -103,9 +106,10 @@ def test_scoreboard_states_each_tested_claim(book):
     (row,) = rows(text, "one-1")
     assert row[:4] == ["one-1: Claim one-1 holds.", "0.9", "laptop", "reproduced"]
     assert row[4:] == ["+0.312 [+0.2, +0.4]", "0.1", "5 seeds, real"]
-    assert rows(text, "one-2")[0][0].endswith("(revised: a typo)")
+    assert rows(text, "one-3")[0][0].endswith("(revised: a typo)")
+    assert rows(text, "one-2") == [], "a check is no claim"
     assert rows(text, "one-3")[0][4] == "+0.1 [−∞, +∞]"
-    summary = ["3 not tested", "2 reproduced, 1 inconclusive", "not run"]
+    summary = ["2 not tested", "1 reproduced, 1 inconclusive", "not run"]
     assert rows(text, "A \\| B") == [["A \\| B", *summary]]
 
 
@@ -149,9 +153,7 @@ def test_a_changed_claim_has_no_verdict(book):
     claims.write_text(claims.read_text().replace("Claim one-1 holds", "Claim one-1 always holds"))
     text = pages.generated(book)["book/scoreboard.md"]
     assert rows(text, "one-1")[0][3] == "claim changed, not run again"
-    assert rows(text, "A \\| B")[0][2] == (
-        "1 reproduced, 1 inconclusive, 1 claim changed, not run again"
-    )
+    assert rows(text, "A \\| B")[0][2] == ("1 inconclusive, 1 claim changed, not run again")
     assert "decided 1 verdicts" in text
 
 
@@ -200,7 +202,7 @@ def test_readme_table(book):
     found = rows(readme.systems_table(book), "")
     one = "[A \\| B](https://example.org), A, B 2024"
     assert found[1:] == [
-        ["Trust", one, "filters", "3 claims, not tested yet"],
+        ["Trust", one, "filters", "2 claims, not tested yet"],
         ["Trust", "Two, A et al. 2023", "later", "planned"],
         ["Few labels", "Three, A et al. 2022", "later_too", "planned"],
     ]
@@ -208,7 +210,7 @@ def test_readme_table(book):
     (book.notebooks / "filters.ipynb").write_text("{}")
     assert rows(readme.systems_table(book), "Trust")[0][2:] == [
         "[filters](book/notebooks/filters.ipynb)",
-        "2 reproduced, 1 inconclusive (laptop)",
+        "1 reproduced, 1 inconclusive (laptop)",
     ]
 
 

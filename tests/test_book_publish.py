@@ -273,7 +273,7 @@ def test_a_disk_that_fills_up_leaves_results_and_notebook_as_they_were(
     run_again(make_plan(published.project, "smoke"), chapter)
     pair = published.project.published("clean", "smoke"), published.project.notebook("clean")
     before = [path.read_bytes() for path in pair]
-    write = Path.write_text
+    write = Path.write_bytes
 
     def fill_up(path: Path, text: str, **options: str) -> int:
         if full in path.name:
@@ -281,7 +281,7 @@ def test_a_disk_that_fills_up_leaves_results_and_notebook_as_they_were(
         return write(path, text, **options)
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(Path, "write_text", fill_up)
+        patch.setattr(Path, "write_bytes", fill_up)
         publish.publish(published.project, chapter, "smoke")
     assert [path.read_bytes() for path in pair] == before
     assert publish.publish(published.project, chapter, "smoke") == list(pair)

@@ -1,5 +1,7 @@
 """Claims are read whole, checked, named by file and line, and hashed."""
 
+import hashlib
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 
 from medbook.errors import MedbookError
 from medbook.evaluate.stats import KINDS
-from medbook.record.claims import Claim, chapter_claims, load_systems
+from medbook.record.claims import LATER, Claim, chapter_checks, chapter_claims, load_systems
 
 CLAIM = """
   - id: demo-1
@@ -43,7 +45,7 @@ def write(folder: Path, systems: str = SYSTEM, **claims: str) -> Path:
 
 
 def test_a_system_is_read_whole(tmp_path: Path) -> None:
-    (system,) = load_systems(write(tmp_path, demo_chapter="demo:" + CLAIM))
+    (system,) = load_systems(write(tmp_path, demo_chapter="demo:\n  claims:" + CLAIM))
     assert (system.slug, system.year, system.authors) == ("demo", 2024, ("Ada", "Bob"))
     assert system.links == {"paper": "https://example.org"}
     (claim,) = system.claims
@@ -60,8 +62,8 @@ def test_a_planned_system_has_no_claims(tmp_path: Path) -> None:
 def test_the_claims_of_a_chapter(tmp_path: Path) -> None:
     path = write(
         tmp_path, SYSTEM + SYSTEM.replace("demo", "other"),
-        demo_chapter="demo:" + CLAIM + CLAIM.replace("demo-1", "demo-2"),
-        other_chapter="other:" + CLAIM.replace("demo", "other"),
+        demo_chapter="demo:\n  claims:" + CLAIM + CLAIM.replace("demo-1", "demo-2"),
+        other_chapter="other:\n  claims:" + CLAIM.replace("demo", "other"),
     )  # fmt: skip
     assert list(chapter_claims("demo_chapter", path)) == ["demo-1", "demo-2"]
     assert list(chapter_claims("other_chapter", path)) == ["other-1"]
@@ -94,33 +96,44 @@ def test_an_error_in_a_system_names_file_and_line(
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("kind: greater", "kind: larger", 2, "claim demo-1: kind: Input should be 'greater', "),
+        ("kind: greater", "kind: larger", 3, "claim demo-1: kind: Input should be 'greater', "),
         (
             "better: higher",
             "better: up",
-            2,
+            3,
             "better: Input should be 'higher' or 'lower', not 'up'",
         ),
-        ("profile: smoke", "profile: huge", 2, "profile: Input should be 'smoke', 'laptop' or "),
-        ("margin: 0.1", "margin: -0.1", 2, "should be greater than or equal to 0, not -0.1"),
-        ("margin: 0.1", "margin: some", 2, "margin: Input should be a valid number, not 'some'"),
-        ("margin: 0.1", "margin: yes", 2, "margin: Input should be a valid number, not True"),
-        ("margin: 0.1", "margin: .nan", 2, "should be greater than or equal to 0, not nan"),
-        ("paper: not stated", "papers: 1", 2, "paper: Field required"),
-        ("paper: not stated", "paper: x\n    papers: 1", 2, "papers: Unexpected keyword argument"),
-        ("    paper: not stated\n", "", 2, "claim demo-1: paper: Field required"),
-        ("paper: not stated", "paper: 0.93", 2, "paper: Input should be a valid string, not 0.93"),
-        ("arms: {ours: A, baseline: B}", "arms: A", 2, "arms: Input should be an object, not 'A'"),
-        ("  - id: demo-1", "  - id\n  - id: demo-1", 1, "expected a mapping, found 'id'"),
-        ("id: demo-1", "id: other-1", 2, "claim 'other-1': ids are demo-<number>"),
-        ("demo:", "strange:", 2, "ids are strange-<number>"),
-        ("demo:", "- demo:", 1, "expected `slug:` and a list of claims"),
+        ("profile: smoke", "profile: huge", 3, "profile: Input should be 'smoke', 'laptop' or "),
+        ("margin: 0.1", "margin: -0.1", 3, "should be greater than or equal to 0, not -0.1"),
+        ("margin: 0.1", "margin: some", 3, "margin: Input should be a valid number, not 'some'"),
+        ("margin: 0.1", "margin: yes", 3, "margin: Input should be a valid number, not True"),
+        ("margin: 0.1", "margin: .nan", 3, "should be greater than or equal to 0, not nan"),
+        ("paper: not stated", "papers: 1", 3, "paper: Field required"),
+        ("paper: not stated", "paper: x\n    papers: 1", 3, "papers: Unexpected keyword argument"),
+        ("    paper: not stated\n", "", 3, "claim demo-1: paper: Field required"),
+        ("paper: not stated", "paper: 0.93", 3, "paper: Input should be a valid string, not 0.93"),
+        ("arms: {ours: A, baseline: B}", "arms: A", 3, "arms: Input should be an object, not 'A'"),
+        ("  - id: demo-1", "  - id\n  - id: demo-1", 2, "expected a mapping, found 'id'"),
+        ("id: demo-1", "id: other-1", 3, "claim 'other-1': ids are demo-<number>"),
+        ("demo:", "strange:", 3, "ids are strange-<number>"),
+        ("demo:", "- demo:", 1, "expected `slug:` and its claims"),
+        ("  claims:", "  claim:", 1, "demo: expected claims, controls, checks, found claim"),
+        ("kind: greater", "kind: exact", 3, "claim demo-1: kind exact belongs under `checks`"),
+        ("paper:", "guards: [demo-1]\n    paper:", 3, "claim demo-1: only controls guard"),
+        ("paper:", "source: theirs\n    paper:", 3, "source: Input should be 'paper' or 'ours'"),
+        (
+            "paper:",
+            "reported: {ours: 91, baseline: 0.8, n: 9}\n    paper:",
+            3,
+            "reported.ours: Input should be less than or equal to 1, not 91",
+        ),
+        ("claims:", "controls:", 3, "control demo-1: kind: choose equivalent or noninferior"),
     ],
 )
 def test_an_error_in_a_claim_names_file_and_line(
     tmp_path: Path, old: str, new: str, line: int, message: str
 ) -> None:
-    text = "demo:" + CLAIM
+    text = "demo:\n  claims:" + CLAIM
     assert old in text
     with pytest.raises(MedbookError) as caught:
         load_systems(write(tmp_path, demo_chapter=text.replace(old, new, 1)))
@@ -130,7 +143,7 @@ def test_an_error_in_a_claim_names_file_and_line(
 
 
 def test_a_system_of_another_chapter_is_refused(tmp_path: Path) -> None:
-    claims = "other:" + CLAIM.replace("demo", "other")
+    claims = "other:\n  claims:" + CLAIM.replace("demo", "other")
     with pytest.raises(MedbookError, match=r"^claims/demo_chapter\.yml:1: .* no other there"):
         load_systems(write(tmp_path, demo_chapter=claims))
 
@@ -151,17 +164,89 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
 def test_doubles_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MedbookError, match=r"yml:10: slug 'demo' is used twice, .* systems.yml:2"):
         load_systems(write(tmp_path, SYSTEM * 2))
-    with pytest.raises(MedbookError, match=r"yml:12: claim id 'demo-1' is used twice, .*yml:2"):
-        load_systems(write(tmp_path, demo_chapter="demo:" + CLAIM + CLAIM.lstrip("\n")))
+    with pytest.raises(MedbookError, match=r"yml:13: claim id 'demo-1' is used twice, .*yml:3"):
+        load_systems(write(tmp_path, demo_chapter="demo:\n  claims:" + CLAIM + CLAIM.lstrip("\n")))
+
+
+CONTROL = """
+  controls:
+  - id: demo-c1
+    statement: Where nothing is hidden, A and B are alike.
+    kind: equivalent
+    margin: 0.1
+    metric: accuracy on the test images
+    better: higher
+    arms: {ours: [A, C], baseline: B}
+    data: pneumoniamnist
+    profile: smoke
+    paper: not stated
+    guards: [demo-1]
+  checks:
+  - id: demo-k1
+    statement: A of nothing is nothing.
+    tolerance: 1.0e-6
+    data: none
+"""
+
+
+def test_controls_and_checks_stand_beside_the_claims(tmp_path: Path) -> None:
+    path = write(tmp_path, demo_chapter="demo:\n  claims:" + CLAIM + CONTROL.lstrip("\n"))
+    (system,) = load_systems(path)
+    assert [claim.id for claim in system.claims] == ["demo-1"]
+    assert [(c.id, c.guards, c.arms["ours"]) for c in system.controls] == [
+        ("demo-c1", ("demo-1",), ("A", "C"))
+    ]
+    assert [(check.id, check.tolerance) for check in system.checks] == [("demo-k1", 1e-6)]
+    assert list(chapter_claims("demo_chapter", path)) == ["demo-1", "demo-c1"]
+    assert list(chapter_checks("demo_chapter", path)) == ["demo-k1"]
+    assert replace(system.checks[0], tolerance=1e-5).hash != system.checks[0].hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("guards: [demo-1]", "guards: [demo-2]", "guards: name claims of demo-1"),
+        ("    guards: [demo-1]\n", "", "guards: name claims of demo-1"),
+        ("kind: equivalent", "kind: monotone", "kind: choose equivalent or noninferior"),
+        ("tolerance: 1.0e-6", "tolerance: -1", "tolerance: Input should be greater than or equal"),
+        ("id: demo-k1", "id: demo-1", "claim id 'demo-1' is used twice"),
+    ],
+)
+def test_an_error_in_a_control_or_check_is_named(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert old in CONTROL
+    text = "demo:\n  claims:" + CLAIM + CONTROL.lstrip("\n").replace(old, new)
+    with pytest.raises(MedbookError, match=r"^claims/demo_chapter\.yml:\d+: ") as caught:
+        load_systems(write(tmp_path, demo_chapter=text))
+    assert message in str(caught.value)
+
+
+def test_a_check_of_a_first_edition_keeps_the_hash_of_the_claim_that_it_was(tmp_path: Path) -> None:
+    text = "demo:\n  checks:" + CLAIM.replace("greater", "exact")
+    (check,) = load_systems(write(tmp_path, demo_chapter=text))[0].checks
+    assert check.was is not None and check.hash == check.was.hash
+    assert (check.id, check.tolerance) == ("demo-1", 0.1)
+
+
+def test_parts_that_came_later_change_a_hash_only_where_they_are_given(tmp_path: Path) -> None:
+    """The hash of before there were any, written out."""
+    path = write(tmp_path, demo_chapter="demo:\n  claims:" + CLAIM)
+    claim = load_systems(path)[0].claims[0]
+    first = {f.name: getattr(claim, f.name) for f in fields(Claim) if f.name not in LATER}
+    text = json.dumps(first, sort_keys=True, ensure_ascii=False)
+    assert claim.hash == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert replace(claim, source="paper").hash == claim.hash
+    assert replace(claim, margin_from="twice the spread").hash != claim.hash
 
 
 def test_the_hash_changes_with_every_field_and_with_nothing_else(tmp_path: Path) -> None:
     def read(text: str) -> Claim:
         return load_systems(write(tmp_path, demo_chapter=text))[0].claims[0]
 
-    claim = read("demo:" + CLAIM)
-    assert read("demo:" + CLAIM).hash == claim.hash
-    assert read("# a comment moves all lines\ndemo:" + CLAIM).hash == claim.hash
+    claim = read("demo:\n  claims:" + CLAIM)
+    assert read("demo:\n  claims:" + CLAIM).hash == claim.hash
+    assert read("# a comment moves all lines\ndemo:\n  claims:" + CLAIM).hash == claim.hash
     changed = {"margin": 0.2, "arms": {"ours": "A", "baseline": "C"}}
     hashes = {
         replace(claim, **{f.name: changed.get(f.name, "changed")}).hash for f in fields(Claim)

@@ -564,9 +564,9 @@ def test_the_examples_in_the_docstrings_run():
 
 
 def test_the_claims_cover_what_the_chapter_draws():
-    known = claims.chapter_claims("diffusion")
-    assert list(known) == [f"diffusion-survey-{k}" for k in range(1, len(known) + 1)]
-    exact = [c for c in known.values() if c.kind == "exact"]
-    assert {c.data for c in exact} == {"gaussian_mixture", "mednist"}
-    assert all(c.margin > 0 for c in exact)
+    known, checks = claims.chapter_claims("diffusion"), claims.chapter_checks("diffusion")
+    every = [*checks, *known]
+    assert every == [f"diffusion-survey-{k}" for k in range(1, len(every) + 1)]
+    assert {check.data for check in checks.values()} == {"gaussian_mixture", "mednist"}
+    assert all(check.tolerance > 0 for check in checks.values())
     assert set(itertools.chain(*book.SAMPLERS.values())) == set(ALL)

@@ -48,9 +48,7 @@ TWICE = [0.25, 0.5, 0.75] * 10
 )  # fmt: skip
 def test_a_forged_claim_is_named(book: Book, forged: dict[str, Any]) -> None:
     publish(book, run())
-    assert said(book, run(**forged)) == [
-        "claims/one-1: not what was measured (book/ledger.jsonl)"
-    ]
+    assert said(book, run(**forged)) == ["claims/one-1: not what was measured (book/ledger.jsonl)"]
 
 
 def test_other_numbers_and_the_results_of_another_seed_are_named(book: Book) -> None:

@@ -129,11 +129,11 @@ def test_write_atomic_names_the_target_when_the_disk_is_full(
     path = tmp_path / "file.txt"
     results.write_atomic(path, "old")
 
-    def half(self: Path, text: str, **_: object) -> None:
-        self.write_bytes(text[: len(text) // 2].encode())
+    def half(self: Path, content: bytes) -> None:
+        self.write_text(content[: len(content) // 2].decode())
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         results.write_atomic(path, "new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

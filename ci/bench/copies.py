@@ -112,12 +112,10 @@ def pretend_run(project: Project, chapter: Chapter) -> None:
 def as_of_today(project: Project, chapter: Chapter, path: Path) -> results.Results:
     """Stored results with the key and the claims that a run of today would give them."""
     stored = json.loads(path.read_text(encoding="utf-8"))
-    known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
-    stored["claims"] = [
-        claim | {"hash": known[claim["id"]].hash}
-        for claim in stored["claims"]
-        if claim["id"] in known
-    ]
+    hashes = keys.key_of(project, chapter, stored["profile"], 0)["claims"]
+    for part in ("claims", "checks"):
+        entries = (entry for entry in stored.get(part, ()) if entry["id"] in hashes)
+        stored[part] = [entry | {"hash": hashes[entry["id"]]} for entry in entries]
     stored |= {"seed": 0, "environment": session.environment(torch.device("cpu"))}
     stored["key"] = keys.key_of(project, chapter, stored["profile"], 0)
     now = keys.sources_of(project)

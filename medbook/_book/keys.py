@@ -57,12 +57,14 @@ def key_of(project: Project, chapter: Chapter, profile: str, seed: int) -> Key:
     """
     reached = _reached_by_glue(project, chapter)
     ids = {path.stem for path in project.sources()}
-    known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
+    systems = project.root / "book/systems.yml"
+    known = claims.chapter_claims(chapter.id, systems).values()
+    checks = claims.chapter_checks(chapter.id, systems).values()
     return {
         "profile": profile,
         "seed": seed,
         "versions": locked(project.root / "ci/lock.txt"),
-        "claims": {id: claim.hash for id, claim in known.items()},
+        "claims": {c.id: c.hash for c in known} | {c.id: c.hash for c in checks},
         "cells": [code_hash(cell.source) for _, cell in glue_cells(chapter.notebook())],
         "glue": {name: hash for name, hash in reached.items() if _of_chapter(name, ids)},
         "around": {name: hash for name, hash in reached.items() if not _of_chapter(name, ids)},

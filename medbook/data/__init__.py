@@ -11,13 +11,13 @@ from torch import Tensor
 from medbook import pilot
 from medbook.data.entries import Arrays, Entry, Facts
 from medbook.data.real_or_twin import Source, obtain, permutation
-from medbook.data.record import Record, Split
+from medbook.data.record import Kind, Record, Split
 from medbook.data.registry import ENTRIES, check_overlap, info
 from medbook.errors import MedbookError
 
 __all__ = [
     "ENTRIES", "Entry", "Record", "Split", "check_overlap", "info", "labelled_phantom", "load",
-    "phantom",
+    "phantom", "simulated",
 ]  # fmt: skip
 
 DRAWN: dict[str, Any] = {
@@ -131,6 +131,37 @@ def phantom(
     splits = {"all": Split(images, images)}
     made = _generated(name, splits, unit=unit, value_unit=value_unit, value_range=span)
     return _checked(made, permute_test_seed)
+
+
+def simulated(
+    name: str,
+    source: Record,
+    images: Tensor,
+    *,
+    value_unit: str,
+    unit: str,
+    permute_test_seed: int | None = None,
+) -> Record:
+    """Images that a simulated scanner made from real ones: neither phantom nor measurement.
+
+    Args:
+        name: of the set.
+        source: what they were made from; of a twin or phantom the kind stays what it is.
+        images: (N, C, H, W) float, the truth of the simulation.
+        value_unit: of the values.
+        unit: what is independent, e.g. "patient".
+        permute_test_seed: as for ``load``.
+
+    >>> real = load("pneumoniamnist", source="twin")
+    >>> simulated("scans", real, torch.ones(2, 1, 4, 4), value_unit="1", unit="patient").kind
+    'twin'
+    """
+    made = phantom(
+        name, images, value_unit=value_unit, unit=unit, permute_test_seed=permute_test_seed
+    )
+    kind: Kind = "simulated from real" if source.kind == "real" else source.kind
+    origin = f"simulated scans of {source.name}"
+    return replace(made, kind=kind, origin=origin, licence=source.licence, credit=source.credit)
 
 
 def labelled_phantom(

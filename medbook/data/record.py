@@ -10,6 +10,8 @@ from torch import Tensor
 from medbook.data.entries import Facts
 from medbook.errors import MedbookError
 
+Kind = Literal["real", "twin", "phantom", "simulated from real"]
+
 
 @dataclass(frozen=True)
 class Split:
@@ -97,7 +99,7 @@ class Record(Facts):
         pixel_mm: side of a pixel, None if not stated.
     """
 
-    kind: Literal["real", "twin", "phantom"]
+    kind: Kind
     sha256: str
     splits: dict[str, Split]
     pixel_mm: float | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medbook.errors import MedbookError
+from medbook.record.cases import beside
 
 SCHEMA = 2
 DEPTH = {"trials": 2, "digests": 2}  # how far an entry is broken into lines; else 1
@@ -31,23 +32,24 @@ def write_atomic(path: Path, text: str) -> None:
     write_together({path: text})
 
 
-def write_together(texts: Mapping[Path, str]) -> None:
-    """Write text files that belong together, all of them or, where the disk is full, none.
+def write_together(contents: Mapping[Path, str | bytes]) -> None:
+    """Write files that belong together, all of them or, where the disk is full, none.
 
     Args:
-        texts: the whole content of each file; their folders are made.
+        contents: the whole content of each file, text as UTF-8; their folders are made.
 
     Raises:
         OSError: one cannot be written; the error names it.
     """
     ending = f"{os.getpid()}.{threading.get_ident()}"
-    temporary = {path: path.with_name(f".{path.name}.{ending}") for path in texts}
-    path = next(iter(texts))
+    temporary = {path: path.with_name(f".{path.name}.{ending}") for path in contents}
+    path = next(iter(contents))
     try:
-        for path, text in texts.items():
+        for path, content in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary[path].write_text(text, encoding="utf-8")
-        for path in texts:
+            raw = content.encode("utf-8") if isinstance(content, str) else content
+            temporary[path].write_bytes(raw)
+        for path in contents:
             temporary[path].replace(path)
     except OSError as error:  # of a full disk, for instance, which names no file
         error.filename, error.filename2 = str(path), None
@@ -57,14 +59,21 @@ def write_together(texts: Mapping[Path, str]) -> None:
             written.unlink(missing_ok=True)
 
 
-def save(results: Results, path: Path) -> None:
-    """Store results with a digest of their content; infinite ends become null."""
-    write_atomic(path, text_of(sealed(results)))
+def save(results: Results, path: Path, packed: bytes | None = None) -> None:
+    """Store results with a digest of their content; infinite ends become null.
+
+    Args:
+        results: their content.
+        path: of the results file.
+        packed: scores of single cases, see `medbook.record.cases`; they go beside it.
+    """
+    files: dict[Path, str | bytes] = {path: text_of(sealed(results))}
+    write_together(files if packed is None else {beside(path): packed} | files)
 
 
 def sealed(results: Results) -> Results:
     """Results as they are stored: infinite ends are null, and a digest of the content."""
-    content: Results = _finite(results)
+    content: Results = finite(results)
     return content | {"digest": digest(content)}
 
 
@@ -145,12 +154,16 @@ def _unusable(path: Path, why: str) -> MedbookError:
     return MedbookError(f"{path.name}: {why}: restore it, or run the chapter again")
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: an unbounded end is null."""
+def finite(value: Any) -> Any:
+    """JSON has no infinity: an unbounded end is null.
+
+    >>> finite({"low": -math.inf})
+    {'low': None}
+    """
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

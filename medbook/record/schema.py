@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
 
+from medbook.data.record import Kind
 from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.profiles import Profile
@@ -16,6 +17,16 @@ class _Record(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
+class _Cases(_Record):
+    n: NonNegativeInt
+    units: str
+    strata: str | None
+
+
+class _File(_Record):
+    sha256: str
+
+
 class _Metric(_Record):
     values: list[FiniteFloat]
     unit: str
@@ -25,12 +36,23 @@ class _Metric(_Record):
     kind: Literal["exact", "seeded"]
     rtol: FiniteFloat
     on: Literal["nothing", "train", "validation", "test"]
+    arm: list[str] = []
+    cases: _Cases | None = None
 
 
 class _Claim(_Record):
     id: str
     hash: str
     verdict: Word
+    label: str = ""
+    ours: str = ""
+    baseline: str = ""
+    sweep: Any = None  # names of metrics; of a first edition the numbers
+    scores: list[FiniteFloat] = []
+    verdicts: dict[str, Word] = {}
+    arms: list[str] = []
+    not_learned: list[str] = []
+    at_budget: list[str] = []
     effect: FiniteFloat
     low: FiniteFloat | None
     high: FiniteFloat | None
@@ -40,9 +62,17 @@ class _Claim(_Record):
     seeds_needed: int | None
 
 
+class _Check(_Record):
+    id: str
+    hash: str
+    worst: FiniteFloat
+    holds: bool
+    data: str
+
+
 class _Data(_Record):
     name: str
-    kind: Literal["real", "twin", "phantom"]
+    kind: Kind
     unit: str
     n: NonNegativeInt
     sha256: str
@@ -56,6 +86,11 @@ class _Arm(_Record):
     trials: NonNegativeInt
     seconds: FiniteFloat
     weights: list[str]
+    validation: list[FiniteFloat] | None = None
+    floor: list[FiniteFloat] | None = None
+    better: Literal["higher", "lower"] = "higher"
+    learned: bool | None = None
+    losses: list[FiniteFloat] = []
 
 
 class _Trials(_Record):
@@ -82,6 +117,9 @@ class _Results(_Record):
     environment: dict[str, str]
     metrics: dict[str, _Metric]
     claims: list[_Claim]
+    checks: list[_Check] = []
+    seeds: NonNegativeInt | None = None
+    cases: _File | None = None
     data: list[_Data] = []
     arms: list[_Arm] = []
     trials: dict[str, _Trials] = {}

@@ -18,11 +18,12 @@ from medbook import data, pilot
 from medbook.errors import MedbookError
 from medbook.evaluate import stats
 from medbook.learn.training import TrainingLog
-from medbook.record import profiles, results
-from medbook.record.claims import Claim, chapter_claims, claims_file, load_systems
+from medbook.record import cases, first_edition, profiles, results, tables, verdicts
+from medbook.record.cases import Cases
+from medbook.record.claims import chapter_checks, chapter_claims, claims_file, load_systems
 from medbook.show import effects, findings
 from medbook.show.measured import Measured, measured
-from medbook.show.tables import Table, Verdict
+from medbook.show.tables import Table
 from medbook.trials import Mapped, Place, compute, forget_why
 from medbook.trials.fingerprint import listen
 from medbook.trials.machine import machine
@@ -37,6 +38,7 @@ VERSIONS = (  # of what computes, or judges what was computed
 CORES = 2  # of the machine that the laptop profile is made for
 SEEDED_RTOL = 0.02  # repeats on one machine are equal; another CPU rounds differently
 DEPENDS_ON = ("nothing", "train", "validation", "test")
+CURVE = 40  # points of a loss curve that are kept
 
 
 def start(chapter: str, profile: str = "auto", seed: int = 0) -> "Session":
@@ -72,6 +74,8 @@ class Session:
     arms: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cases: Cases = field(default_factory=dict)
     trials: dict[str, dict[str, Any]] = field(default_factory=dict)
     worker_mib: int = 0
     # seconds in maps whose trials are noted with their own, on both clocks
@@ -135,6 +139,22 @@ class Session:
         self.datasets[name] = dataset
         return dataset
 
+    def simulated(
+        self, name: str, source: data.Record, images: Tensor, *, value_unit: str, unit: str
+    ) -> data.Record:
+        """Images that a simulated scanner made from real ones, noted as `simulated from real`.
+
+        Args:
+            name: of the set, for claims that it carries.
+            source: the set of real images; if that is a twin or phantom, so is this one.
+            images: (N, C, H, W), on any device.
+            value_unit: of the values.
+            unit: what is independent, e.g. "patient".
+        """
+        made = data.simulated(name, source, images, value_unit=value_unit, unit=unit)
+        self.datasets[name] = made
+        return made
+
     @property
     def _source(self) -> Literal["twin", "auto"]:
         return "twin" if self.profile == "smoke" else "auto"
@@ -142,8 +162,8 @@ class Session:
     def _use(self, dataset: data.Record, **options: Any) -> None:
         self.datasets[dataset.name] = dataset
         self.options[dataset.name] = options
-        drawn = [d.name for d in self.datasets.values() if d.kind == "phantom"]
-        data.check_overlap([name for name in self.datasets if name not in drawn])
+        loaded = [name for name in self.datasets if name in self.options]
+        data.check_overlap(loaded)
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
         """`[function(item) for item in items]`, side by side where the machine has room for it.
@@ -184,26 +204,38 @@ class Session:
         entry["keys"] += mapped.keys
         entry["seconds"] += [trial.seconds for trial in mapped.trials]
 
-    def arm(self, name: str, logs: Sequence[TrainingLog], trials: int = 1) -> None:
-        """Enter a method arm in the arms table.
+    def arm(
+        self,
+        name: str,
+        logs: Sequence[TrainingLog] = (),
+        *,
+        validation: ArrayLike | None = None,
+        floor: ArrayLike | None = None,
+        better: str = "higher",
+        tried: int = 1,
+        trials: int | None = None,
+    ) -> None:
+        """Enter an arm, of which numbers come: a method with its settings.
 
         Args:
-            name: as in the figures.
-            logs: one a seed, from `medbook.learn.training.fit`.
-            trials: settings tried on validation data to choose this arm's hyper-parameters.
+            name: as in the figures and in the claims file.
+            logs: one a seed, from `medbook.learn.training.fit`; none if nothing is trained.
+            validation: (n_seeds,) score on validation data, of a trained arm.
+            floor: (n_seeds,) or one number, the strongest of what has learned nothing: identity,
+                majority class, untrained network.
+            better: "higher" or "lower": which validation scores are good.
+            tried: configurations tried on validation data to choose this arm's hyper-parameters.
+            trials: the same, as the first editions of chapters call it.
 
         Raises:
-            MedbookError: the name was used before.
+            MedbookError: the name was used before, or a trained arm has no score or no floor.
         """
         if name in [arm["name"] for arm in self.arms]:
             raise MedbookError(f"arm {name!r} is in the table already: give each arm its own name")
-        first = logs[0]
-        seconds = float(np.mean([log.seconds for log in logs]))
-        self.arms.append(
-            {"name": name, "n_train": first.n_train, "steps": first.steps}
-            | {"parameters": first.parameters, "trials": trials, "seconds": round(seconds, 1)}
-            | {"weights": [log.weights for log in logs]}
-        )
+        entry = {"name": name, **_training(logs), "trials": trials or tried}
+        if not first_edition.still(self.chapter):
+            entry |= _learning(name, logs, validation, floor, better)
+        self.arms.append(entry)
 
     def record(
         self,
@@ -211,6 +243,9 @@ class Session:
         values: ArrayLike,
         *,
         on: str,
+        arm: str | Sequence[str] = (),
+        units: ArrayLike | None = None,
+        strata: ArrayLike | None = None,
         unit: str = "",
         kind: str = "seeded",
         rtol: float = SEEDED_RTOL,
@@ -219,15 +254,20 @@ class Session:
 
         Args:
             name: unique in the chapter.
-            values: (n_seeds,) or a single number.
+            values: (n_seeds,) or a single number; or scores of single cases (n_seeds, n_cases),
+                whose means are the values of the seeds.
             on: which targets the number depends on: "nothing", "train", "validation" or "test".
                 Only numbers on "test" may change when the test targets are permuted.
+            arm: the arm that it comes from, as in `run.arm`, or several.
+            units: (n_cases,) independent unit (patient, image) of each case.
+            strata: (n_cases,) class of each case, where the score is balanced over classes.
             unit: e.g. "dB"; empty for a fraction.
             kind: "exact" (equal on every machine) or "seeded".
             rtol: relative tolerance of a seeded number for the same seeds and versions.
 
         Raises:
-            MedbookError: the name was used before, or `on` or `kind` is unknown.
+            MedbookError: the name was used before, `on` or `kind` is unknown, or scores of cases
+                lack their units.
         """
         if name in self.metrics or on not in DEPENDS_ON or kind not in ("exact", "seeded"):
             raise MedbookError(
@@ -235,68 +275,134 @@ class Session:
                 f"{', '.join(DEPENDS_ON)}, kind exact or seeded"
             )
         numbers = np.atleast_1d(np.asarray(values, dtype=float))
+        if (numbers.ndim == 2) != (units is not None):
+            raise MedbookError(
+                f"record {name!r}: values of shape {numbers.shape} and units "
+                f"{'missing' if units is None else 'given'}: scores of single cases, (n_seeds, "
+                "n_cases), need `units`, numbers of seeds have none"
+            )
+        kept = numbers.astype(np.float32)  # as they are stored
+        numbers = kept.mean(1, dtype=float) if numbers.ndim == 2 else numbers
         interval = stats.t_interval(numbers)
+        arms = [arm] if isinstance(arm, str) else list(arm)
         self.metrics[name] = {
             "values": numbers.tolist(), "unit": unit, "mean": interval.mean, "low": interval.low,
             "high": interval.high, "kind": kind, "rtol": 0.0 if kind == "exact" else rtol, "on": on,
-        }  # fmt: skip
+        } | ({"arm": arms} if arms else {})  # fmt: skip
+        if units is not None:
+            entry = cases.add(self.cases, name, kept, units=units, strata=strata)
+            self.metrics[name]["cases"] = entry
         return interval
 
     def claim(
         self,
         id: str,
         *,
-        ours: ArrayLike,
-        baseline: ArrayLike | None = None,
+        ours: Any = None,
+        baseline: Any = None,
+        sweep: Sequence[str] | None = None,
         units: ArrayLike | None = None,
     ) -> str:
-        """Test a claim of `book/claims/<chapter>.yml` and return its verdict.
+        """Test a claim or control of `book/claims/<chapter>.yml` and return its verdict.
 
         Args:
             id: the claim's id.
-            ours: (n_seeds,) or, with `units`, (n_seeds, n_cases); for kind monotone
-                (n_seeds, n_points); for kind exact any shape.
-            baseline: same shape; not for kind monotone.
-            units: (n_cases,) independent unit (patient, image) of each case.
+            ours: name of a recorded metric, whose arm is the claim's `ours`.
+            baseline: likewise.
+            sweep: names of recorded metrics in order, three or more; for kind monotone alone.
+            units: only in first editions, which pass arrays as `ours` and `baseline`: (n_seeds,),
+                with `units` (n_seeds, n_cases), of a sweep (n_seeds, n_points).
 
         Raises:
-            MedbookError: the chapter has no such claim.
+            MedbookError: the chapter has no such claim, or its metrics come from other arms than
+                the claims file says.
         """
         known = chapter_claims(self.chapter)
+        if first_edition.still(self.chapter):
+            return self._first_claim(id, ours, baseline, units)
+        if id not in known:
+            raise MedbookError(
+                f"claim {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
+            )
+        named = {"ours": ours, "baseline": baseline, "sweep": list(sweep or ())}
+        named = {what: name for what, name in named.items() if name}
+        self.claims[id] = verdicts.judged(known[id], named, self._numbers())
+        return str(self._judged()[id]["verdict"])
+
+    def _first_claim(self, id: str, ours: Any, baseline: Any, units: ArrayLike | None) -> str:
+        known = first_edition.claims_of(self.chapter)
         if id not in known:
             raise MedbookError(
                 f"claim {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
             )
         claim = known[id]
-        effects, interval = _effect(claim, ours, baseline, units)
-        verdict = stats.verdict(claim.kind, interval, claim.margin)
-        if claim.kind == "monotone":
-            verdict = stats.verdict_of_sweep(ours, claim.margin, claim.better)
-        tested = profiles.PROFILES.index(self.profile) >= profiles.PROFILES.index(claim.profile)
-        used = self.datasets.get(claim.data)
-        self.claims[id] = {
-            "id": id, "hash": claim.hash, "verdict": verdict if tested else "not tested",
-            "effect": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n,
-            "effects": (effects if effects.ndim == 1 else effects.mean(1)).tolist(),
-            "data": used.kind if used else "none",
-            "seeds_needed": stats.seeds_needed(effects, claim.kind, claim.margin, units)
-            if verdict == "inconclusive" else None,
-        } | _evidence(claim, effects, ours, units)  # fmt: skip
+        needs = profiles.PROFILES.index(claim.profile)
+        tested = profiles.PROFILES.index(self.profile) >= needs
+        kind = self.datasets[claim.data].kind if claim.data in self.datasets else "none"
+        self.claims[id] = first_edition.judged(claim, ours, baseline, units, kind, tested=tested)
         return str(self.claims[id]["verdict"])
 
+    def check(self, id: str, a: ArrayLike, b: ArrayLike = 0.0) -> bool:
+        """Make a check of `book/claims/<chapter>.yml`: is the worst |a - b| within its tolerance?
+
+        Args:
+            id: the check's id.
+            a: numbers of any shape.
+            b: what they should equal, of the same shape or a single number.
+
+        Raises:
+            MedbookError: the chapter has no such check, or the shapes differ.
+        """
+        known = chapter_checks(self.chapter)
+        if id not in known:
+            raise MedbookError(
+                f"check {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
+            )
+        check, first, second = known[id], np.asarray(a, float), np.asarray(b, float)
+        if second.ndim and first.shape != second.shape:
+            raise MedbookError(f"check {id}: shapes {first.shape} and {second.shape} differ")
+        worst = float(np.abs(first - second).max())
+        kind = self.datasets[check.data].kind if check.data in self.datasets else "none"
+        holds = bool(worst <= check.tolerance)  # of NaN: it does not
+        self.checks[id] = {
+            "id": id, "hash": check.hash, "worst": worst, "holds": holds, "data": kind,
+        }  # fmt: skip
+        return holds
+
+    def _numbers(self) -> verdicts.Numbers:
+        """What claims follow from."""
+        return verdicts.Numbers(
+            profile=self.profile,
+            metrics=self.metrics,
+            arms={arm["name"]: arm for arm in self.arms},
+            data={name: dataset.kind for name, dataset in self.datasets.items()},
+            seeds=self.planned,
+            cases=self.cases,
+            pilot=verdicts.pilot_arms(self.chapter, self.profile),
+        )
+
+    def _judged(self) -> dict[str, dict[str, Any]]:
+        """Records of all claims in the order of the claims file, controls taken into account."""
+        known = chapter_claims(self.chapter)
+        if first_edition.still(self.chapter):
+            return self.claims
+        records = [self.claims[id] for id in known if id in self.claims]
+        return {record["id"]: record for record in verdicts.with_controls(records, known)}
+
     def arms_table(self) -> Table:
-        """What each arm was given: data, steps, parameters, trials, time."""
-        head = ["arm", "images", "steps", "parameters", "trials", "seconds a run", "seeds"]
-        keys = ("name", "n_train", "steps", "parameters", "trials", "seconds", "weights")
-        rows = [[len(a[k]) if k == "weights" else a[k] for k in keys] for a in self.arms]
-        return Table(head, rows, "Arms: what each was given.")
+        """What each arm was given (data, steps, parameters, settings tried, time) and reached."""
+        return tables.of_arms(self.arms)
 
     def claims_table(self) -> Table:
-        """Every claim with its measured effect, interval and verdict."""
-        head = ["claim", "paper", "measured effect [95 % interval]", "margin", "seeds", "verdict"]
-        known = chapter_claims(self.chapter)
-        rows = [_claim_row(known[id], self.claims[id]) for id in known if id in self.claims]
-        return Table(head, rows, "Effects are positive where they speak for the claim.")
+        """Every claim and control with its scores, effect, interval and verdict."""
+        known, records = chapter_claims(self.chapter), self._judged().values()
+        if first_edition.still(self.chapter):
+            return tables.of_first_edition(records, first_edition.claims_of(self.chapter))
+        return tables.of_claims(records, known, {arm["name"]: arm for arm in self.arms})
+
+    def checks_table(self) -> Table:
+        """Every check with its worst difference and its tolerance."""
+        return tables.of_checks(self.checks.values(), chapter_checks(self.chapter))
 
     def effects(self) -> None:
         """Display the figure of all effects, with intervals, margins and verdicts."""
@@ -307,7 +413,7 @@ class Session:
         findings.show(self._measured(), self._titles())
 
     def _measured(self) -> list[Measured]:
-        run = {"claims": list(self.claims.values()), "metrics": self.metrics}
+        run = {"claims": list(self._judged().values()), "metrics": self.metrics}
         return measured(chapter_claims(self.chapter), run)
 
     def _titles(self) -> dict[str, str]:
@@ -319,14 +425,20 @@ class Session:
         """Write the results file and return where it is.
 
         Raises:
-            MedbookError: a claim of the chapter was given no value.
+            MedbookError: a claim or check of the chapter was given no value, or a number comes from
+                an arm that was not entered.
         """
-        missing = sorted(set(chapter_claims(self.chapter)) - set(self.claims))
-        if missing:
+        wanted = {*chapter_claims(self.chapter), *chapter_checks(self.chapter)}
+        if missing := sorted(wanted - {*self.claims, *self.checks}):
             raise MedbookError(f"{self.chapter}: no value was given for claim {', '.join(missing)}")
+        entered = [arm["name"] for arm in self.arms]
+        for name, metric in self.metrics.items():
+            if strange := [arm for arm in metric.get("arm", ()) if arm not in entered]:
+                raise MedbookError(f"metric {name!r}: run.arm has not entered {strange[0]!r}")
         folder = Path(os.environ.get("MEDBOOK_OUT", "_build/interactive"))
         path = folder / f"{self.chapter}.{self.profile}.json"
-        results.save(self._content(), path)
+        packed = cases.pack(self.cases) if self.cases else None
+        results.save(self._content(packed), path, packed)
         return path
 
     def _seconds(self) -> float:
@@ -338,7 +450,7 @@ class Session:
         trials = sum(sum(trial["seconds"]) for trial in self.trials.values())
         return around + trials / self.scale(smoke=1, laptop=CORES, gpu=1)
 
-    def _content(self) -> results.Results:
+    def _content(self, packed: bytes | None = None) -> results.Results:
         return {
             "schema": results.SCHEMA, "chapter": self.chapter, "profile": self.profile,
             "seed": self.seed, "environment": environment(self.device),
@@ -352,8 +464,10 @@ class Session:
                 for d in self.datasets.values()
             ],
             "trials": self.trials, "arms": self.arms, "metrics": self.metrics,
-            "claims": list(self.claims.values()),
-        } | self._pilot()  # fmt: skip
+            "claims": list(self._judged().values()), "checks": list(self.checks.values()),
+            "seeds": self.planned,
+            **({"cases": {"sha256": cases.digest(packed)}} if packed else {}), **self._pilot(),
+        }  # fmt: skip
 
     def _pilot(self) -> dict[str, Any]:
         """What results of a pilot say of it."""
@@ -389,44 +503,46 @@ def environment(device: torch.device) -> dict[str, str]:
     return {"device": machine(device.type), "python": platform.python_version(), **found}
 
 
-def _effect(
-    claim: Claim, ours: ArrayLike, baseline: ArrayLike | None, units: ArrayLike | None
-) -> tuple[stats.Array, stats.Interval]:
-    """Effects of a claim by seed (and case), and the interval that its verdict uses."""
-    if claim.kind == "monotone":
-        effects = stats.trend(ours, claim.better)
-    elif baseline is None:
-        raise MedbookError(f"claim {claim.id}: kind {claim.kind} needs a baseline")
-    elif claim.kind == "exact":
-        worst = float(np.abs(stats.paired_effect(ours, baseline)).max())
-        return np.array([worst]), stats.Interval(worst, worst, worst, 1)
-    else:
-        effects = stats.paired_effect(ours, baseline, claim.better)
-    return effects, stats.paired_interval(effects, units)
+def _training(logs: Sequence[TrainingLog]) -> dict[str, Any]:
+    """What training an arm took; nothing if there was none."""
+    if not logs:
+        return {"n_train": 0, "steps": 0, "parameters": 0, "seconds": 0.0, "weights": []}
+    first, seconds = logs[0], float(np.mean([log.seconds for log in logs]))
+    return {
+        "n_train": first.n_train, "steps": first.steps, "parameters": first.parameters,
+        "seconds": round(seconds, 1), "weights": [log.weights for log in logs],
+    }  # fmt: skip
 
 
-def _evidence(
-    claim: Claim, effects: stats.Array, ours: ArrayLike, units: ArrayLike | None
+def _learning(
+    name: str,
+    logs: Sequence[TrainingLog],
+    validation: ArrayLike | None,
+    floor: ArrayLike | None,
+    better: str,
 ) -> dict[str, Any]:
-    """What the verdict rests on beside the effects: the whole sweep, or the error over units."""
-    if claim.kind == "monotone":
-        return {"sweep": np.asarray(ours, dtype=float).tolist()}
-    if claim.kind == "exact" or units is None:
-        return {}
-    cases = stats.cluster_bootstrap(effects.mean(0), units)
-    return {"cases": {"low": cases.low, "high": cases.high, "n": cases.n}}
+    """Validation score, floor and loss curve of a trained arm, and whether it has learned."""
+    if not logs and validation is None and floor is None:
+        return {"validation": None, "floor": None, "better": better, "learned": None, "losses": []}
+    if not logs or validation is None or floor is None:
+        raise MedbookError(
+            f"arm {name!r}: a trained arm has logs, validation scores and a floor (identity, "
+            "majority, untrained network: the strongest); an untrained one has none of them"
+        )
+    score = np.atleast_1d(np.asarray(validation, float))
+    above = stats.gains(score, floor, better)
+    if len(above) != len(logs):
+        raise MedbookError(f"arm {name!r}: {len(logs)} logs, {len(above)} validation scores")
+    floors = np.broadcast_to(np.asarray(floor, float), score.shape)
+    return {
+        "validation": score.tolist(), "floor": floors.tolist(), "better": better,
+        "learned": stats.learned(score, floors, better), "losses": _curve(logs),
+    }  # fmt: skip
 
 
-def _claim_row(claim: Claim, measured: dict[str, Any]) -> list[Any]:
-    low, high = (f"{measured[end]:+.3f}" for end in ("low", "high"))
-    verdict = measured["verdict"]
-    if verdict == "inconclusive":
-        n = measured["seeds_needed"]
-        verdict += f" ({n} seeds would decide)" if n else " (1,000 seeds would not decide)"
-    elif verdict == "not tested":
-        verdict += f" at this profile (needs {claim.profile})"
-    if measured["data"] != "real":
-        verdict += f" [{measured['data']}]"
-    effect = f"{measured['effect']:+.3f} [{low}, {high}]"
-    text = f"{claim.id}: {claim.statement}"
-    return [text, claim.paper, effect, claim.margin, measured["n"], Verdict(verdict)]
+def _curve(logs: Sequence[TrainingLog]) -> list[float]:
+    """Mean loss over the seeds, in at most `CURVE` equal parts of the training."""
+    steps = min(len(log.losses) for log in logs)
+    losses = np.mean([log.losses[:steps] for log in logs], axis=0)
+    parts = np.array_split(losses, min(CURVE, steps)) if steps else []
+    return [float(f"{part.mean():.4g}") for part in parts]

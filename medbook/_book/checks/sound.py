@@ -1,22 +1,24 @@
 """Is a stored results file sound: does every number in it follow from the values it was made of?"""
 
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medbook._book.checks import first_edition
+from medbook._book.checks.numbers import close, number, same
 from medbook._book.checks.shown import other_notebook
 from medbook._book.project import Chapter, Project
 from medbook._book.stored import ledger
 from medbook.errors import MedbookError
 from medbook.evaluate import stats
-from medbook.record import claims, schema
-from medbook.record.profiles import PROFILES
+from medbook.record import cases, claims, results, schema, verdicts
+from medbook.record.cases import SCORES, Cases
+from medbook.record.first_edition import still
 from medbook.record.results import Results
+from medbook.record.verdicts import Numbers
 
-EARLIER = "interval from an earlier run"  # error over cases, or sweep, that it did not store
-TOLERANCE = 1e-9  # relative; the file holds every digit, only the order of sums may differ
+NAMES = ("ours", "baseline", "sweep")  # of metrics
 
 
 def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
@@ -36,8 +38,7 @@ def unsound(project: Project, chapter: Chapter, profile: str) -> list[str]:
     if stored and (stored["chapter"], stored["profile"]) != (chapter.id, profile):
         found.append(f"holds results of {stored['chapter']} at {stored['profile']}")
     elif stored:
-        known = claims.chapter_claims(chapter.id, project.root / "book/systems.yml")
-        found += [*_metrics(stored), *_claims(stored, known)]
+        found += _derived(project, stored, path)
         if profile != "smoke":
             found += ledger.contradictions(project, stored)
     messages = [f"{name}: {problem}" for problem in found]
@@ -56,11 +57,12 @@ def unsound_replications(project: Project) -> list[str]:
     for path in sorted(project.root.glob("replications/**/*.json")):
         if not (run := despite_digest(path)):
             continue  # `copies` names it
-        known = claims.chapter_claims(run["chapter"], project.root / "book/systems.yml")
-        hashes = {id: claim.hash for id, claim in known.items()}
-        same = [claim for claim in run["claims"] if claim["hash"] == hashes.get(claim["id"])]
-        asked = {claim["id"]: known[claim["id"]] for claim in same}
-        found = [*_metrics(run), *_claims(run | {"claims": same}, asked)]
+        known = _known(project, run)
+        same_words = {
+            part: [entry for entry in run.get(part, ()) if entry["hash"] == known.get(entry["id"])]
+            for part in ("claims", "checks")
+        }
+        found = _derived(project, run | same_words, path, whole=False)
         messages += [f"{path.relative_to(project.root).as_posix()}: {text}" for text in found]
     return messages
 
@@ -75,6 +77,47 @@ def despite_digest(path: Path) -> Results:
     return stored
 
 
+def _derived(project: Project, stored: Results, path: Path, *, whole: bool = True) -> Iterator[str]:
+    """What of a results file does not follow from the rest; `whole` if no claim may be missing."""
+    chapter, systems = stored["chapter"], project.root / "book/systems.yml"
+    known, made = claims.chapter_claims(chapter, systems), claims.chapter_checks(chapter, systems)
+    if not whole:
+        stands = {entry["id"] for entry in (*stored["claims"], *stored.get("checks", ()))}
+        known = {id: claim for id, claim in known.items() if id in stands}
+        made = {id: check for id, check in made.items() if id in stands}
+    yield from _metrics(stored)
+    if still(chapter):
+        exact = {check.id: check.was for check in made.values() if check.was}
+        yield from first_edition.unsound_claims(stored, known | exact)
+        return
+    try:
+        scores = cases.load(stored, path)
+    except MedbookError as error:
+        yield str(error)
+        return
+    run = Numbers(
+        profile=stored["profile"],
+        metrics=stored["metrics"],
+        arms={arm["name"]: arm for arm in stored["arms"]},
+        data={entry["name"]: entry["kind"] for entry in stored["data"]},
+        seeds=stored.get("seeds"),
+        cases=scores,
+        pilot=verdicts.pilot_arms(chapter, stored["profile"], project.root),
+    )
+    yield from _arms(stored)
+    yield from _cases(stored, scores)
+    yield from _checks(stored, made)
+    yield from _claims(stored, known, run)
+
+
+def _known(project: Project, run: Results) -> dict[str, str]:
+    """Hashes of claims and checks as they stand today."""
+    systems = project.root / "book/systems.yml"
+    known = claims.chapter_claims(run["chapter"], systems).values()
+    made = claims.chapter_checks(run["chapter"], systems).values()
+    return {c.id: c.hash for c in known} | {c.id: c.hash for c in made}
+
+
 def _metrics(stored: Results) -> Iterator[str]:
     for name, metric in stored["metrics"].items():
         try:
@@ -83,89 +126,79 @@ def _metrics(stored: Results) -> Iterator[str]:
             yield f"metrics/{name}: {error}"
             continue
         for part, value in zip(("mean", "low", "high"), expected, strict=False):
-            if not _close(_number(metric[part], part), value):
+            if not close(number(metric[part], part), value):
                 yield f"metrics/{name}: {part} {metric[part]} does not follow from values"
 
 
-def _claims(stored: Results, known: dict[str, claims.Claim]) -> Iterator[str]:
+def _arms(stored: Results) -> Iterator[str]:
+    """Whether an arm has learned follows from its scores and floors."""
+    for arm in stored.get("arms", ()):
+        if arm.get("validation") is None:
+            if arm.get("learned") is not None:
+                yield f"arms/{arm['name']}: learned {arm['learned']} without validation scores"
+        elif arm["learned"] != stats.learned(arm["validation"], arm["floor"], arm["better"]):
+            yield f"arms/{arm['name']}: learned {arm['learned']} does not follow from its scores"
+
+
+def _checks(stored: Results, known: dict[str, claims.Check]) -> Iterator[str]:
+    """Every check of the chapter has a value, and holds if that is within its tolerance."""
+    made = {check["id"]: check for check in stored.get("checks", ())}
+    yield from _listed(made, known, stored["chapter"], "checks")
+    for id in made.keys() & known.keys():
+        holds = made[id]["worst"] <= known[id].tolerance
+        if made[id]["holds"] != holds:
+            yield f"checks/{id}: holds {made[id]['holds']} does not follow from {made[id]['worst']}"
+
+
+def _claims(stored: Results, known: dict[str, claims.Claim], run: Numbers) -> Iterator[str]:
+    """Every part of a claim's record is derived again from metrics, arms and the claims file."""
     measured = {claim["id"]: claim for claim in stored["claims"]}
-    where = claims.claims_file(stored["chapter"])
+    yield from _listed(measured, known, stored["chapter"], "claims")
+    again = []
+    for id in measured.keys() & known.keys():
+        named = {part: measured[id][part] for part in NAMES if measured[id].get(part)}
+        try:
+            again.append(verdicts.judged(known[id], named, run))
+        except MedbookError as error:
+            yield f"claims/{id}: {error}"
+    for record in results.finite(verdicts.with_controls(again, known)):
+        found = measured[record["id"]]
+        for part in record.keys() | found.keys():
+            if not same(found.get(part), record.get(part)):
+                shown = f"{part} {found.get(part)!r:.60}"
+                yield f"claims/{record['id']}: {shown} should be {record.get(part)!r:.60}"
+
+
+def _listed(
+    measured: Mapping[str, Any], known: Mapping[str, Any], chapter: str, what: str
+) -> Iterator[str]:
+    """Values for all that stands in the claims file, as it stands there, and for nothing else."""
+    where = claims.claims_file(chapter)
     for id in sorted(known.keys() - measured.keys()):
-        yield f"claims/{id}: stands in {where} but has no value"
-    for id, claim in measured.items():
-        if id not in known:
-            yield f"claims/{id}: has a value but does not stand in {where}"
-        elif claim["hash"] != known[id].hash:
-            yield f"claims/{id}: revised after the result: run again with a new base seed"
-        else:
-            problems = _claim(claim, known[id], stored["profile"])
-            yield from (f"claims/{id}: {problem}" for problem in problems)
+        yield f"{what}/{id}: stands in {where} but has no value"
+    for id in sorted(measured.keys() - known.keys()):
+        yield f"{what}/{id}: has a value but does not stand in {where}"
+    for id in sorted(measured.keys() & known.keys()):
+        if measured[id]["hash"] != known[id].hash:
+            yield f"{what}/{id}: revised after the result: run again with a new base seed"
 
 
-def _claim(stored: dict[str, Any], claim: claims.Claim, profile: str) -> Iterator[str]:
-    """Effect, interval and verdict follow from the effects, the sweep and the error over cases."""
-    found = derived(stored, claim)
-    if not _close(stored["effect"], found.mean):
-        yield f"effect {stored['effect']} does not follow from effects"
-    if stored["n"] != found.n:
-        yield f"n {stored['n']} is not the number of effects"
-    low, high = _number(stored["low"], "low"), _number(stored["high"], "high")
-    if stored.get("cases") == EARLIER:  # all that can be said of it
-        sound = low <= found.low and found.high <= high
-    else:
-        sound = _close(low, found.low) and _close(high, found.high)
-    if not sound:
-        yield f"interval [{stored['low']}, {stored['high']}] does not follow from effects"
-    if claim.kind == "monotone" and not _same_trend(stored, claim):
-        yield "effects do not follow from the sweep"
-        return
-    expected = _verdicts(stored, claim, found._replace(low=low, high=high))
-    if PROFILES.index(profile) < PROFILES.index(claim.profile):
-        expected = ("not tested",)
-    if stored["verdict"] not in expected:
-        yield f"verdict {stored['verdict']!r} should be {' or '.join(map(repr, expected))}"
-
-
-def derived(stored: dict[str, Any], claim: claims.Claim) -> stats.Interval:
-    """The interval that a claim's stored effects, and its error over cases, give."""
-    effects = stored["effects"]
-    if claim.kind == "exact":
-        return stats.Interval(effects[0], effects[0], effects[0], len(effects))
-    over_seeds, cases = stats.t_interval(effects), stored.get("cases", EARLIER)
-    if cases == EARLIER:
-        return over_seeds
-    low, high = _number(cases["low"], "low"), _number(cases["high"], "high")
-    return stats.combined(over_seeds, stats.Interval(over_seeds.mean, low, high, cases["n"]))
-
-
-def _same_trend(stored: dict[str, Any], claim: claims.Claim) -> bool:
-    if stored.get("sweep") == EARLIER:
-        return True
-    try:
-        found = stats.trend(stored.get("sweep", ()), claim.better)
-    except MedbookError:  # no sweep, or none of a monotone claim
-        return False
-    return len(found) == stored["n"] and all(map(_close, found, stored["effects"]))
-
-
-def _verdicts(
-    stored: dict[str, Any], claim: claims.Claim, interval: stats.Interval
-) -> tuple[str, ...]:
-    """The verdict that follows; two where a step back on an unknown way would change it."""
-    found = stats.verdict(claim.kind, interval, claim.margin)
-    if claim.kind != "monotone":
-        return (found,)
-    if stored["sweep"] != EARLIER:
-        return (stats.verdict_of_sweep(stored["sweep"], claim.margin, claim.better),)
-    return (found,) if found == "opposite" else (found, "not reproduced")
-
-
-def _number(value: float | None, end: str) -> float:
-    """An end that the data do not bound is stored as null."""
-    if value is None:
-        return -math.inf if end == "low" else math.inf
-    return value
-
-
-def _close(a: float, b: float) -> bool:
-    return a == b or math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-12)
+def _cases(stored: Results, found: Cases) -> Iterator[str]:
+    """Values of seeds are means of the scores of cases, and no score is left without its metric."""
+    named = set()
+    for name, metric in stored["metrics"].items():
+        entry = metric.get("cases")
+        if entry is None:
+            continue
+        parts = [SCORES + name, *filter(None, (entry["units"], entry["strata"]))]
+        named |= set(parts)
+        if missing := [part for part in parts if part not in found]:
+            yield f"metrics/{name}: the file of cases lacks {missing[0]}"
+            continue
+        scores = found[SCORES + name]
+        if not same(metric["values"], scores.mean(1, dtype=float).tolist()):
+            yield f"metrics/{name}: values are not the means of its cases"
+        if any(found[part].shape[-1] != entry["n"] for part in parts):
+            yield f"metrics/{name}: n of its cases is not {entry['n']}"
+    for name in sorted(found.keys() - named):
+        yield f"metrics: the file of cases holds {name}, which no metric names"

@@ -125,7 +125,9 @@ def no_outputs(project: Project, systems: list[System]) -> Problems:
 def orphans(project: Project, systems: list[System]) -> Problems:
     """Every stored file belongs to a chapter."""
     ids = {chapter.id for chapter in project.chapters()}
-    wanted = {f"{id}.ipynb" for id in ids} | {f"{id}.{p}.json" for id in ids for p in PROFILES}
+    wanted = {f"{id}.ipynb" for id in ids} | {
+        f"{id}.{p}.{end}" for id in ids for p in PROFILES for end in ("json", "npz")
+    }
     for folder in (project.notebooks, project.results):
         for path in sorted(folder.glob("*.*")):
             if path.name not in wanted and not path.name.startswith("."):

@@ -84,9 +84,10 @@ def _has_text(call: ast.Call, name: str) -> bool:
 
 
 def claims(page: Page) -> Problems:
-    """The chapter passes values for the claims of its file, and for no others."""
-    known = {c.id for s in page.systems if s.chapter == page.chapter.id for c in s.claims}
-    calls = [(number, call) for number, call in page.calls() if _name(call) == "claim"]
+    """The chapter passes values for all claims and checks of its file, and for no others."""
+    mine = [s for s in page.systems if s.chapter == page.chapter.id]
+    known = {c.id for s in mine for group in (s.claims, s.controls, s.checks) for c in group}
+    calls = [(number, call) for number, call in page.calls() if _name(call) in ("claim", "check")]
     passed = {id: (number, call.lineno) for number, call in calls if (id := _id(call))}
     for number, call in calls:
         if not _id(call):  # in a loop over ids
@@ -111,7 +112,7 @@ def _ids_in_cell(page: Page, number: int) -> set[str]:
     """What reads like an id of a claim of the chapter's systems."""
     slugs = "|".join(re.escape(slug) for slug in page.chapter.meta["systems"])
     texts = [n.value for n in ast.walk(page.trees[number]) if isinstance(n, ast.Constant)]
-    return {t for t in texts if isinstance(t, str) and re.fullmatch(rf"({slugs})-\d+", t)}
+    return {t for t in texts if isinstance(t, str) and re.fullmatch(rf"({slugs})-[ck]?\d+", t)}
 
 
 def imports(page: Page) -> Problems:

@@ -125,7 +125,7 @@ def _rank(finding: Finding) -> int:
 def _verdicts(findings: Sequence[Finding], links: Links) -> list[str]:
     """Counts at a glance; unfolded, the claims of each verdict and where the numbers stand."""
     data = sorted({f"{f.claim.data} ({f.measured['data']})" for f in findings})
-    seeds = [f.measured["n"] for f in findings if f.claim.kind != "exact"] or [1]
+    seeds = [f.measured["n"] for f in findings]
     few, many = min(seeds), max(seeds)
     groups = {verdict: list(same) for verdict, same in groupby(findings, _verdict)}
     counts = [framed(v, f"{_mark(v)} {len(same)} {v}") for v, same in groups.items()]

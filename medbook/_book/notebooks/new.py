@@ -67,8 +67,9 @@ def skeleton(chapter: str, systems: list[System]) -> str:
         )
         for system in systems
     ]
-    ids = [claim.id for system in systems for claim in system.claims]
-    claims = [f'# TODO: run.claim("{id}", ours=..., baseline=...)' for id in ids]
+    ids = [claim.id for s in systems for claim in (*s.claims, *s.controls)]
+    claims = [f'# TODO: run.claim("{id}", ours="...", baseline="...")' for id in ids]
+    claims += [f'# TODO: run.check("{check.id}", a, b)' for s in systems for check in s.checks]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         chapter=chapter,
         title=title(chapter),

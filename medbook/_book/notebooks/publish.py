@@ -18,7 +18,7 @@ from medbook._book.runs.plan import Plan, load_run, make_plan, mark, outdated
 from medbook._book.stored import ledger
 from medbook._book.stored.state import agreeing, judge
 from medbook.errors import MedbookError
-from medbook.record import results
+from medbook.record import cases, results
 
 WIDGETS = "application/vnd.jupyter.widget"
 HOME = re.compile(r"(?<![\w./-])(/home/|/Users/|[A-Z]:\\\\?Users\\)[\w.-]+")
@@ -96,7 +96,12 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
     measured = results.sealed(measured)
     if plan.profile == "laptop" and notebook:
         notebook.metadata["medbook"] = mark(measured)
-    texts = {results_file: results.text_of(measured)}
+    texts: dict[Path, str | bytes] = {results_file: results.text_of(measured)}
+    if "cases" in measured:
+        cases.load(measured, plan.results(chapter))  # refuses a file of another run
+        texts[cases.beside(results_file)] = cases.beside(plan.results(chapter)).read_bytes()
+    else:
+        cases.beside(results_file).unlink(missing_ok=True)  # of an earlier run
     if plan.profile != "smoke":  # where no claim is tested
         texts[project.root / ledger.NAME] = ledger.append(project, measured)
     if notebook is not None:

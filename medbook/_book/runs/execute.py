@@ -193,7 +193,8 @@ def _settle(
     if ended.code or ended.notebook is None or ended.results is None:
         return _fail(plan, chapter, ended)
     measured = ended.results | {"key": job.key}
-    _store(plan, chapter, measured | ({"cluster": True} if on_cluster else {}), ended.notebook)
+    measured |= {"cluster": True} if on_cluster else {}
+    _store(plan, chapter, measured, ended.notebook, ended.cases)
     return None
 
 
@@ -208,10 +209,16 @@ def _fail(plan: Plan, chapter: Chapter, ended: Ended) -> Failure:
     return Failure(keys.source_name(chapter), None, "", "the last cell must call run.finish()")
 
 
-def _store(plan: Plan, chapter: Chapter, measured: results.Results, executed: str) -> None:
+def _store(
+    plan: Plan,
+    chapter: Chapter,
+    measured: results.Results,
+    executed: str,
+    packed: bytes | None = None,
+) -> None:
     """Tie the notebook to the results; these come last, so that they never stand alone."""
     measured["digest"] = results.digest(measured)
     notebook = nbformat.reads(executed, 4)
     notebook.metadata["medbook"] = mark(measured)
     results.write_atomic(plan.notebook(chapter), nbformat.writes(notebook) + "\n")
-    results.save(measured, plan.results(chapter))
+    results.save(measured, plan.results(chapter), packed)

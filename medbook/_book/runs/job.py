@@ -21,6 +21,7 @@ from medbook._book.runs.plan import Plan, last_run
 from medbook._book.runs.watch import Report, Watch
 from medbook.errors import MedbookError
 from medbook.record import results
+from medbook.record.cases import beside
 from medbook.record.claims import claims_file
 from medbook.trials.closures import NO_CHAPTER_CODE
 
@@ -54,13 +55,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """What an execution left behind: papermill's exit code and last lines, and the two files."""
+    """What an execution left behind: papermill's exit code and last lines, and its files."""
 
     code: int
     log: list[str]
     notebook: str | None
     results: results.Results | None
     stalled: str = ""  # why it was given up, if it was
+    cases: bytes | None = None  # scores of single cases, the file beside the results
 
     @property
     def died(self) -> bool:
@@ -95,8 +97,8 @@ def make_job(plan: Plan, chapter: Chapter) -> Job:
     root = plan.project.root
     notebook, seed = chapter.notebook(), plan.seed_of(chapter)
     read = [root / "book/systems.yml", *_read_chapters(plan.project, chapter.path)]
-    if (claimed := root / claims_file(chapter.id)).exists():
-        read.append(claimed)
+    beside_it = claims_file(chapter.id), f"book/pilots/{chapter.id}.json"
+    read += [root / name for name in beside_it if (root / name).exists()]
     return Job(
         name=f"{chapter.id}.{plan.profile}-seed{seed}.{plan.tag}",
         chapter=chapter.id,
@@ -242,7 +244,7 @@ def _attempt(
         code = process.wait()
     notebook = made.read_text(encoding="utf-8") if made.exists() else None
     stored = _measured(job, out, Path(variables["MEDBOOK_TRIALS"]), build)
-    return Ended(code, log, notebook, stored, watch.stalled)
+    return Ended(code, log, notebook, stored, watch.stalled, _cases(job, out))
 
 
 def _measured(job: Job, out: Path, store: Path, build: Path) -> results.Results | None:
@@ -257,6 +259,11 @@ def _measured(job: Job, out: Path, store: Path, build: Path) -> results.Results 
     used = {key for trial in measured["trials"].values() for key in trial["keys"]}
     new = {line["key"] for line in outcomes.reasons(store, job.chapter, profile, seed)}
     return measured | {"fresh": used <= new}
+
+
+def _cases(job: Job, out: Path) -> bytes | None:
+    file = beside(out / f"{job.chapter}.{job.key['profile']}.json")
+    return file.read_bytes() if file.exists() else None
 
 
 def _follow(process: subprocess.Popen[str], watch: Watch) -> list[str]:
