@@ -5,11 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 from torch.nn import functional as F
 
 from medbook.errors import MedbookError
+from medbook.evaluate import probes
 from medbook.evaluate.probes import Features, auc, logistic, nearest, nearest_others, probe
+from medbook.evaluate.stats import cluster_bootstrap
 from medbook.learn.views import random_view
 
 
@@ -132,3 +136,66 @@ def test_crops_keep_60_to_100_percent_of_the_area():
     peak = (y - base).flatten(1).amax(1)[:, None, None]
     area = ((y - base) > 0.5 * peak).sum((1, 2)) / 16
     assert area.quantile(0.02) > 0.75 and area.quantile(0.98) < 2.2 and area.std() > 0.1
+
+
+# ---------------------------------------------------------------- scores of cases of an area
+
+
+def some_scores(n_sick: int = 30, n_well: int = 70, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Scores with ties, and their labels in mixed order."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat([1, 0], [n_sick, n_well]))
+    scores = np.round(rng.normal(labels, 1.0), 1)
+    return torch.from_numpy(scores), torch.from_numpy(labels)
+
+
+def test_scores_of_cases_average_to_the_area() -> None:
+    scores, labels = some_scores()
+    found = probes.auc_cases(scores, labels)
+    assert found.mean().item() == pytest.approx(roc_auc_score(labels, scores))
+    for own in (labels == 1, labels == 0):
+        assert found[own].mean().item() == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_their_variance_within_classes_is_delongs() -> None:
+    """The oracle counts pairs, as in the paper's definition."""
+    scores, labels = (x.numpy() for x in some_scores())
+    sick, well = scores[labels == 1], scores[labels == 0]
+    wins = (sick[:, None] > well) + 0.5 * (sick[:, None] == well)
+    delong = wins.mean(1).var(ddof=1) / len(sick) + wins.mean(0).var(ddof=1) / len(well)
+    found = probes.auc_cases(*some_scores()).numpy()
+    groups = [found[labels == k] for k in (0, 1)]
+    share = [len(g) / len(found) for g in groups]
+    var = sum(p**2 * g.var(ddof=1) / len(g) for p, g in zip(share, groups, strict=True))
+    assert var == pytest.approx(delong)
+
+
+def test_an_interval_over_them_covers_the_true_area() -> None:
+    """Normal scores one standard deviation apart: the area is Phi(1 / sqrt(2)) = .760."""
+    true, inside = float(norm.cdf(1 / np.sqrt(2))), 0
+    for seed in range(200):
+        scores, labels = some_scores(40, 120, seed)
+        cases = probes.auc_cases(scores, labels)
+        found = cluster_bootstrap(cases, np.arange(160), labels, draws=200, seed=seed)
+        inside += found.low < true < found.high
+    assert 180 <= inside <= 199  # 95 % of 200, give or take three standard errors
+
+
+def test_infinite_scores_have_an_order() -> None:
+    scores = torch.tensor([-torch.inf, 0.0, torch.inf, 1.0])
+    assert probes.auc_cases(scores, torch.tensor([0, 0, 1, 1])).tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "message"),
+    [
+        (torch.zeros(4, 1), torch.tensor([0, 1, 0, 1]), "give those of one class"),
+        (torch.zeros(4), torch.tensor([0, 1, 0]), "give 4 rows"),
+        (torch.zeros(4), torch.tensor([0, 1, 2, 1]), "give 0 or 1"),
+        (torch.zeros(4), torch.tensor([1, 1, 1, 1]), "an area needs 0 and 1"),
+        (torch.tensor([0.0, torch.nan]), torch.tensor([0, 1]), "NaN"),
+    ],
+)
+def test_scores_of_cases_refuse(scores: Tensor, labels: Tensor, message: str) -> None:
+    with pytest.raises(MedbookError, match=message):
+        probes.auc_cases(scores, labels)
