@@ -48,6 +48,7 @@ def finish(book, chapter, cells="", level="introductory"):
         toc.write(f"  - file: book/notebooks/{chapter}\n")
     systems = (book.root / "book/systems.yml").read_text()
     book.add(chapter, cells)
+    book.edit("book/courses.yml", f"{{id: {chapter}, ", f"{{id: {chapter}, question: 'Why?', ")
     (book.root / "book/systems.yml").write_text(systems)
     book.edit(f"chapters/trust/{chapter}.py", "level: easy", f"level: {level}")
     (book.project.notebooks / f"{chapter}.ipynb").write_text("{}")
@@ -84,6 +85,8 @@ def test_chapters_follow_the_order_of_the_systems(book):
         ("chapters: [c]", "chapters: [z]", r"yml:12: there is no chapter z"),
         ("chapters: [c]", "chapters: [a]", r"yml:11: b is taught before a"),
         ("courses:\n", "courses: 1\nrest:\n", r"yml:1: `courses` must be a list"),
+        ("chapters:\n", "parts: {gone: What?}\nchapters:\n", r"yml:1: there is no part gone"),
+        ("chapters:\n", "parts: [trust]\nchapters:\n", r"yml:1: `parts` must say"),
         ("chapters:\n  - {id: a", "chapters:\n  - {id: [a", r"yml:\d: not valid YAML"),
     ],
 )  # fmt: skip
@@ -96,6 +99,14 @@ def test_what_is_wrong_is_named_with_its_line(book, old, new, message):
 def test_a_missing_file_is_named(book):
     (book.root / "book/courses.yml").unlink()
     with pytest.raises(MedbookError, match=r"courses\.yml cannot be read"):
+        courses.load(book.project)
+
+
+def test_a_finished_chapter_asks_something(book):
+    finish(book, "a")
+    assert courses.load(book.project).topics["a"].question == "Why?"
+    book.edit("book/courses.yml", "question: 'Why?'", "question: 'Because.'")
+    with pytest.raises(MedbookError, match=r"courses.yml:2: a is finished: give it a `question`"):
         courses.load(book.project)
 
 

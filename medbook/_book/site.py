@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from medbook._book import pages
-from medbook._book.pages import links
+from medbook._book.pages import gallery, links
 from medbook._book.project import Project
 from medbook._book.remote import find_remote
 from medbook._book.runs.failure import ANSI
@@ -107,7 +107,8 @@ def staged(project: Project) -> Files:
     remote = find_remote(project.root)
     files[CONFIG] = links.configuration(files[CONFIG], remote)
     made = pages.generated(project) | links.notebooks(project, remote)
-    return files | {name: text.encode() for name, text in made.items()}
+    texts = {name: text.encode() for name, text in made.items()}
+    return files | texts | gallery.pictures(project)
 
 
 def entries(toc: bytes) -> list[str]:

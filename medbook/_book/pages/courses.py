@@ -27,6 +27,7 @@ class ChapterEntry:
     title: str
     level: str
     after: list[str]
+    question: str = ""
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Topic:
         title: short, for pictures and tables.
         level: one of `LEVELS`.
         after: ids of the chapters to read first.
+        question: what the chapter answers; every finished one has one.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Topic:
     title: str
     level: str
     after: tuple[str, ...]
+    question: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,11 @@ class Course:
 
 @dataclass(frozen=True)
 class Curriculum:
-    """All chapters by id, in the book's order, and all courses."""
+    """All chapters by id, in the book's order, all courses, and what each part asks."""
 
     topics: dict[str, Topic]
     courses: tuple[Course, ...]
+    parts: dict[str, str]
 
     def depth(self) -> dict[str, int]:
         """Of each chapter the length of the longest chain of chapters to read before it."""
@@ -135,9 +139,11 @@ def load(project: Project) -> Curriculum:
     systems = systems_of(project)
     topics = _topics(root, {system.chapter: system.part for system in systems})
     _compare_levels(project, root, topics)
+    _need_questions(project, root)
     known = {system.slug: system for system in systems}
     courses = yamlfile.entries(root, "courses", CourseEntry, FILE)
-    return Curriculum(topics, tuple(_course(entry, topics, known) for entry in courses))
+    parts = _parts(root, {topic.part for topic in topics.values()})
+    return Curriculum(topics, tuple(_course(entry, topics, known) for entry in courses), parts)
 
 
 def _topics(root: Located, parts: dict[str, str]) -> dict[str, Topic]:
@@ -156,8 +162,18 @@ def _topics(root: Located, parts: dict[str, str]) -> dict[str, Topic]:
     return {id: topics[id] for id in parts}
 
 
+def _parts(root: Located, known: Collection[str]) -> dict[str, str]:
+    """What parts ask; those that say nothing ask nothing."""
+    parts = root.get("parts", {})
+    if not isinstance(parts, dict) or not all(isinstance(text, str) for text in parts.values()):
+        raise _wrong(root, "`parts` must say of each part what it asks")
+    _refuse_unknown(list(parts), known, root, "part")
+    return dict(parts)
+
+
 def _topic(entry: Located, part: str) -> Topic:
-    return Topic(entry["id"], part, entry["title"], entry["level"], tuple(entry["after"]))
+    after, question = tuple(entry["after"]), entry.get("question", "")
+    return Topic(entry["id"], part, entry["title"], entry["level"], after, question)
 
 
 def _sorter(topics: dict[str, Topic]) -> TopologicalSorter[str]:
@@ -185,6 +201,14 @@ def _compare_levels(project: Project, root: Located, topics: dict[str, Topic]) -
                 f"{entry['id']} is {entry['level']} here and {theirs} in the front matter of its "
                 "source: make them the same",
             )
+
+
+def _need_questions(project: Project, root: Located) -> None:
+    """The home page shows what a finished chapter asks."""
+    finished = {id for id in project.listed() if project.notebook(id).exists()}
+    for entry in root["chapters"]:
+        if entry["id"] in finished and not entry.get("question", "").endswith("?"):
+            raise _wrong(entry, f"{entry['id']} is finished: give it a `question` that ends in ?")
 
 
 def _course(entry: Located, topics: dict[str, Topic], systems: dict[str, System]) -> Course:

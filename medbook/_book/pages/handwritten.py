@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from medbook._book.markdown import without_fences
-from medbook._book.pages import datacards, phantom_strips, scoreboard, teaching, withdrawn
+from medbook._book.pages import datacards, gallery, phantom_strips, scoreboard, teaching, withdrawn
 from medbook._book.pages.kept import kept
 from medbook._book.project import Project
 from medbook.errors import MedbookError
@@ -45,6 +45,7 @@ def realism(project: Project) -> str:
 
 
 MAKERS: dict[str, Callable[[Project], str]] = {
+    "gallery": gallery.page,
     "examples": scoreboard.examples,
     "standing": teaching.standing,
     "picture": teaching.picture,
