@@ -67,5 +67,6 @@ def test_the_site_holds_the_pictures(book, monkeypatch):  # noqa: F811
     monkeypatch.setattr(site.pages, "generated", lambda project: {})
     monkeypatch.setattr(site.links, "notebooks", lambda project, remote: {})
     (book.root / "_config.yml").write_text("title: x\n")
+    (book.root / "_toc.yml").write_text("root: x\nchapters:\n  - file: book/notebooks/a\n")
     files = site.staged(book.project)
     assert files["book/_static/gallery/a.png"].startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ from book_fixtures import HEAD
 
 from medbook._book import pages, readme
 from medbook._book.markdown import table
-from medbook._book.pages import kept, scoreboard
+from medbook._book.pages import kept, scoreboard, systems
 from medbook._book.project import Project
 from medbook._book.stored.state import State
 from medbook.errors import MedbookError
@@ -54,12 +54,12 @@ def book(tmp_path):
     return Project(tmp_path)
 
 
-def result(book, profile, claims, seed=0, to=None, **more):
+def result(book, profile, found, seed=0, to=None, **more):
     """Store results whose claims are (id, verdict, effect, low, high)."""
     systems = load_systems(book.root / "book/systems.yml")
     known = {c.id: c for s in systems for c in (*s.claims, *s.checks)}
     names = ("id", "verdict", "effect", "low", "high")
-    measured = [dict(zip(names, claim, strict=True)) for claim in claims]
+    measured = [dict(zip(names, claim, strict=True)) for claim in found]
     for claim in measured:
         claim |= {"hash": known[claim["id"]].hash, "n": 5, "data": "real"}
     path = to or book.published("filters", profile)
@@ -89,53 +89,43 @@ LAPTOP = [
 
 def test_scoreboard_before_any_result(book):
     text = pages.generated(book)["book/scoreboard.md"]
-    assert rows(text, "A \\| B") == [["A \\| B", "not run", "not run", "not run"]]
-    assert rows(text, "Two") == [["Two", "planned", "planned", "planned"]]
+    (row,) = rows(text, "[A")
+    assert row == ["[A \\| B](systems/one.md)", *["not run"] * 3, "", ""]
+    assert (
+        "<summary>2 systems are planned</summary>\n\n- *Trust:* Two\n- *Few labels:* Three" in text
+    )
     assert "decided 0 verdicts" in text and "up to 0.00 false" in text
-    assert [line for line in text.splitlines() if line.startswith("###")] == [
-        "### Trust",
-        "### Few labels",
-    ]
+    assert "## All effects" not in text
 
 
-def test_scoreboard_states_each_tested_claim(book):
+def test_scoreboard_counts_and_draws_each_tested_claim(book):
     result(book, "laptop", LAPTOP)
     result(book, "smoke", [(c[0], "not tested", 0.0, -1.0, 1.0) for c in LAPTOP])
     text = pages.generated(book)["book/scoreboard.md"]
-    assert '<span class="verdict reproduced">reproduced</span>' in text
-    (row,) = rows(text, "one-1")
-    assert row[:4] == ["one-1: Claim one-1 holds.", "0.9", "laptop", "reproduced"]
-    assert row[4:] == ["+0.312 [+0.2, +0.4]", "0.1", "5 seeds, real"]
-    assert rows(text, "one-3")[0][0].endswith("(revised: a typo)")
-    assert rows(text, "one-2") == [], "a check is no claim"
-    assert rows(text, "one-3")[0][4] == "+0.1 [−∞, +∞]"
-    summary = ["2 not tested", "1 reproduced, 1 inconclusive", "not run"]
-    assert rows(text, "A \\| B") == [["A \\| B", *summary]]
+    (row,) = rows(text, "[A")
+    counts = ["– 22 not tested", "✓ 11 reproduced ? 11 inconclusive", "not run"]  # mark, word
+    assert row[1:] == [*counts, "", "1 of 1 hold"], "a check is no claim"
+    assert '<span class="verdict reproduced">✓ reproduced</span>' in text
+    found = re.findall(r'<a href="([^"]+)">one-\d</a>', text)
+    assert found == ["systems/one.html#one-1", "systems/one.html#one-3"]
+    assert "+0.31 [+0.20, +0.40]" in text and "+0.10 [−∞, +∞]" in text
 
 
 def test_a_stale_run_is_named(book):
     result(book, "laptop", LAPTOP)
     states = {("filters", "smoke"): State("missing", []), ("filters", "gpu"): State("current", [])}
     stale = State("stale", ["training.fit"])
-    text = scoreboard.page(book, states | {("filters", "laptop"): stale})
-    assert "Chapter: Filters; its `laptop` run is stale.\n" in text
+    text = systems.pages(book, states | {("filters", "laptop"): stale})["book/systems/one.md"]
+    assert "Chapter: Filters; its `laptop` run is stale. [All" in text
 
 
 def test_examples_hold_one_claim_of_each_verdict(book):
     assert scoreboard.examples(book) == "No chapter is finished yet."
     result(book, "laptop", LAPTOP)
     text = scoreboard.examples(book)
-    claims = {claim[0] for claim in LAPTOP}
-    shown = [row[3] for row in rows(text, "Claim")]
-    assert "reproduced" in shown and len(set(shown)) == len(shown) <= len(claims)
-    assert rows(text, "Claim one-1 holds.")[0][1:] == ["+0.312 [+0.2, +0.4]", "0.1", "reproduced"]
-
-
-def test_claims_that_no_profile_tested_yet(book):
-    result(book, "smoke", [("one-1", "not tested", 0.0, -1.0, 1.0)])
-    assert rows(pages.generated(book)["book/scoreboard.md"], "one-1") == [
-        ["one-1: Claim one-1 holds.", "0.9", "laptop", "not tested", "", "0.1", ""]
-    ]
+    assert re.findall(r">(one-\d)</a>", text) == ["one-1", "one-3"]
+    result(book, "laptop", [(*LAPTOP[0][:1], "inconclusive", *LAPTOP[0][2:]), *LAPTOP[1:]])
+    assert re.findall(r">(one-\d)</a>", scoreboard.examples(book)) == ["one-1"]  # the first of them
 
 
 def test_chance_counts_verdicts_of_intervals_only(book):
@@ -152,9 +142,8 @@ def test_a_changed_claim_has_no_verdict(book):
     claims = book.root / "book/claims/filters.yml"
     claims.write_text(claims.read_text().replace("Claim one-1 holds", "Claim one-1 always holds"))
     text = pages.generated(book)["book/scoreboard.md"]
-    assert rows(text, "one-1")[0][3] == "claim changed, not run again"
-    assert rows(text, "A \\| B")[0][2] == ("1 inconclusive, 1 claim changed, not run again")
-    assert "decided 1 verdicts" in text
+    assert rows(text, "[A")[0][2] == "? 11 inconclusive 1 claim changed, not run again"
+    assert "decided 1 verdicts" in text and ">one-1</a>" not in text
 
 
 def test_status_shows_the_stored_run_and_this_machines(book):

@@ -12,12 +12,17 @@ from conftest import Once
 from rich.console import Console
 
 from medbook._book import site
+from medbook._book.pages import systems
 from medbook._book.project import Project
 
 ROOT = Path(__file__).parents[1]
-PAGES = site.entries((ROOT / "_toc.yml").read_bytes())
+PROJECT = Project(ROOT)
+SYSTEMS = list(systems.entries(PROJECT))
+PAGES = [*site.entries((ROOT / "_toc.yml").read_bytes()), *SYSTEMS]
 CHAPTER = "book/notebooks/unlearnable_examples"
+HOME, SCOREBOARD = "book/intro", "book/scoreboard"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+LAPTOP = {"width": 1200, "height": 800}
 
 pytestmark = pytest.mark.slow
 
@@ -31,9 +36,8 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def html(browser, once: Once) -> Path:  # where there is no browser, nothing needs to be rendered
-    project = Project(ROOT)
-    once("site", lambda _: site.build(project, Console(quiet=True)))
-    return project.build / "html"
+    once("site", lambda _: site.build(PROJECT, Console(quiet=True)))
+    return PROJECT.build / "html"
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +108,52 @@ def test_nothing_overflows_a_phone(visit, entry: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read(visit, scheme: str) -> None:
-    """Contrast of at least 4.5 to 1 (WCAG 2.1, 1.4.3) for all text of a chapter."""
-    page = visit(CHAPTER, color_scheme=scheme)
+@pytest.mark.parametrize("entry", [CHAPTER, HOME, SCOREBOARD, SYSTEMS[0]])
+def test_text_can_be_read(visit, entry: str, scheme: str) -> None:
+    """Contrast of at least 4.5 to 1 (WCAG 2.1, 1.4.3) for all text of a page."""
+    page = visit(entry, color_scheme=scheme)
     assert page.locator("html").get_attribute("data-theme") == scheme
     assert page.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize("chapter", PROJECT.listed())
+def test_code_of_definitions_is_seen_without_scrolling(visit, chapter: str) -> None:
+    """88 columns fit beside both contents at the width of a small laptop."""
+    page = visit(f"book/notebooks/{chapter}", viewport=LAPTOP)
+    code = page.locator(".cell.tag_define .highlight pre")
+    assert code.count() > 0
+    assert code.evaluate_all(SCROLLS) == []
+
+
+def test_a_line_that_is_too_long_is_noticed(visit) -> None:
+    page = visit(CHAPTER, viewport=LAPTOP)
+    code = page.locator(".cell.tag_define .highlight pre")
+    code.first.evaluate("node => node.append('x'.repeat(93))")
+    assert len(code.evaluate_all(SCROLLS)) == 1
+
+
+def test_home_shows_a_picture_and_a_question_for_each_chapter(visit) -> None:
+    page = visit(HOME)
+    cards = page.locator(".gallery a")
+    assert cards.count() == len(PROJECT.listed())
+    for card in cards.all():
+        card.scroll_into_view_if_needed()
+        assert card.inner_text().endswith("?")
+        picture = card.locator("img")
+        assert picture.evaluate("node => node.decode().then(() => node.naturalWidth)") > 100
+    with page.expect_navigation():
+        cards.first.click()
+    assert PROJECT.listed()[0] in page.url
+
+
+def test_an_effect_on_the_scoreboard_leads_to_its_claim(visit) -> None:
+    page = visit(SCOREBOARD, viewport=PHONE)
+    effect = page.locator("table.effects td a").first
+    claim = effect.inner_text()
+    with page.expect_navigation():
+        effect.click()
+    assert page.locator("h3", has_text=claim).first.bounding_box()["y"] < PHONE["height"]
+    assert page.url.endswith(f"#{claim}")
 
 
 @pytest.mark.parametrize("entry", PAGES)
@@ -214,6 +259,10 @@ TOO_WIDE = """() => [...document.querySelectorAll("article *")].filter(node => {
         if (getComputedStyle(up).overflowX !== "visible") return false;
     return box.width && box.right > innerWidth + 1;
 }).map(node => node.outerHTML.slice(0, 120))"""
+
+# Code that has to be scrolled sideways.
+SCROLLS = """nodes => nodes.filter(node => node.scrollWidth > node.clientWidth)
+    .map(node => node.textContent.slice(0, 80))"""
 
 # Texts whose contrast to the first opaque ground behind them is too low, each once.
 CONTRAST = """() => {

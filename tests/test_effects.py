@@ -11,7 +11,7 @@ import pytest
 from medbook.record.claims import Claim
 from medbook.show import effects
 from medbook.show.effects import EDGE, WIDTH, Axis
-from medbook.show.measured import Measured, measured
+from medbook.show.measured import Measured, measured, number
 
 
 def claim(id: str = "salm-1", kind: str = "greater", margin: float = 0.05, **more) -> Claim:
@@ -76,6 +76,15 @@ def test_margins_are_the_unit_where_scales_differ(others: list[Measured]) -> Non
     three = float(axis.place(0.15, GOOD))
     assert (three - zero) / (one - zero) == pytest.approx(math.asinh(3) / math.asinh(1))
     assert "in margins" in effects.table([GOOD, *others], {})
+
+
+def test_units_are_not_mixed_on_one_axis() -> None:
+    assert Axis.of([GOOD, Measured(claim("salm-8"), GOOD.record, "dB")]).in_margins
+
+
+@pytest.mark.parametrize(("line", "fill"), [(GOOD, "#0b6b3a"), (FREE, "#fff")])
+def test_what_is_open_has_a_hollow_dot(line: Measured, fill: str) -> None:
+    assert shapes(line, Axis.of([GOOD, FREE]), "circle")[-1]["fill"] == fill
 
 
 def test_a_margin_of_nought_takes_the_interval_as_its_unit_and_says_so() -> None:
@@ -149,6 +158,12 @@ def test_a_control_is_counted_as_none_of_the_claims() -> None:
     assert effects.caption([GOOD, BAD, HELD]).startswith(
         "Of 2 claims: 1 reproduced, 1 opposite. Of 1 control: 1 held."
     )
+    failed = Measured(Control(), record("not reproduced", 0.1, 0.2, 0.3))
+    assert "Of 2 controls: 1 held, 1 did not." in effects.caption([GOOD, HELD, failed])
+
+
+def test_a_number_that_rounds_to_nought_has_no_sign() -> None:
+    assert number(-0.0001, 0.05) == number(0.0001, 0.05, signed=True) == "0.000"
 
 
 def test_units_come_from_the_metrics_and_checks_are_left_out() -> None:

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from test_effects import FREE, GOOD, HELD, Control, claim, record
+from test_effects import FREE, GOOD, HELD, NOUGHT, Control, claim, record
 
 from medbook.record import session
 from medbook.record.claims import System
@@ -113,6 +113,7 @@ def test_budget_data_and_source_are_said() -> None:
 
 def test_controls_say_what_they_guard_when_they_fail() -> None:
     assert sentence(HELD).startswith("**Control held** (salm-c1): ")
+    assert "cannot count" not in sentence(HELD)
     failed = sentence(Measured(Control(), record("not reproduced", 0.1, 0.2, 0.3)))
     assert failed.startswith("**Control failed**")
     assert failed.endswith("So salm-1 cannot count as reproduced.")
@@ -120,6 +121,16 @@ def test_controls_say_what_they_guard_when_they_fail() -> None:
         Measured(Control(("salm-1", "salm-2")), record("inconclusive", -0.1, 0.2, 0.3))
     )
     assert open_.startswith("**Control undecided**") and "salm-1 and salm-2 cannot" in open_
+
+
+def test_a_margin_of_nought_is_not_mentioned() -> None:
+    assert "margin" not in sentence(NOUGHT) and "scores lower than" in sentence(NOUGHT)
+
+
+def test_our_own_questions_are_marked() -> None:
+    own = Measured(claim(source="ours"), GOOD.record)
+    assert "(salm-1, our own question)" in sentence(own)
+    assert "our own" not in sentence(GOOD)
 
 
 def test_an_interval_without_ends_is_said() -> None:

@@ -223,7 +223,7 @@ def test_intervals_needs_a_name_for_each_line() -> None:
 
 def test_dots_that_would_hide_each_other_are_moved_apart() -> None:
     ax = plt.figure().subplots()
-    plots.intervals(ax, ["a", "b"], [[0.5, 0.5, 0.501], [0.1, 0.5, 0.9]])
+    plots.intervals(ax, ["a", "b"], [[0.5, 0.501, 0.502], [0.1, 0.5, 0.9]])
     close, far = (line.get_ydata() for line in ax.lines if line.get_marker() == "o")
     assert len(set(close)) == 3 and len(set(far)) == 1
 

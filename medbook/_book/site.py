@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from medbook._book import pages
-from medbook._book.pages import gallery, links
+from medbook._book.pages import gallery, links, systems
 from medbook._book.project import Project
 from medbook._book.remote import find_remote
 from medbook._book.runs.failure import ANSI
@@ -106,6 +106,7 @@ def staged(project: Project) -> Files:
     files = {p.relative_to(project.root).as_posix(): p.read_bytes() for p in sorted(paths)}
     remote = find_remote(project.root)
     files[CONFIG] = links.configuration(files[CONFIG], remote)
+    files[TOC] = links.contents(files[TOC], {"book/scoreboard": systems.entries(project)})
     made = pages.generated(project) | links.notebooks(project, remote)
     texts = {name: text.encode() for name, text in made.items()}
     return files | texts | gallery.pictures(project)

@@ -9,7 +9,7 @@ from pybtex.exceptions import PybtexError  # type: ignore[import-untyped]
 from pybtex.plugin import find_plugin  # type: ignore[import-untyped]
 
 from medbook._book.markdown import duration, link, table
-from medbook._book.pages import handwritten, scoreboard
+from medbook._book.pages import handwritten, scoreboard, systems
 from medbook._book.pages.scoreboard import States
 from medbook._book.project import Chapter, Project
 from medbook._book.stored.compare import compare
@@ -18,7 +18,7 @@ from medbook.errors import MedbookError
 from medbook.record import results
 from medbook.record.profiles import PROFILES
 
-TO_CHAPTER = re.compile(r"\[([^\]]*)\]\((?:book/)?notebooks/(\w+)\.ipynb\)")
+TO_CHAPTER = re.compile(r"\[([^\]]*)\]\((?:book/|\.\./)?notebooks/(\w+)\.ipynb\)")
 
 
 def generated(project: Project) -> dict[str, str]:
@@ -28,11 +28,15 @@ def generated(project: Project) -> dict[str, str]:
         for chapter in project.chapters()
         for profile in PROFILES
     }
-    pages = handwritten.filled(project) | {
-        "book/scoreboard.md": scoreboard.page(project, states),
-        "book/status.md": status(project, states),
-        "book/references.md": references(project),
-    }
+    pages = (
+        handwritten.filled(project)
+        | systems.pages(project, states)
+        | {
+            "book/scoreboard.md": scoreboard.page(project),
+            "book/status.md": status(project, states),
+            "book/references.md": references(project),
+        }
+    )
     chapters = set(project.listed())
     return {name: _only_links_to(chapters, text) for name, text in pages.items()}
 

@@ -1,5 +1,7 @@
 """A checkout's own links in what the site is made from: a fork's site leads to the fork."""
 
+from collections.abc import Mapping
+
 import yaml
 
 from medbook._book.notebooks.card import site_links
@@ -46,6 +48,24 @@ def outlived(project: Project) -> list[str]:
             name = path.relative_to(project.root).as_posix()
             found.append(f"{name}: shown as it was published, {why[0]}: run and publish it")
     return found
+
+
+def contents(text: bytes, below: Mapping[str, Mapping[str, str]]) -> bytes:
+    r"""`_toc.yml` with generated pages below those that lead to them.
+
+    Args:
+        text: the file.
+        below: page -> pages below it, as `_toc.yml` names them -> how the contents call them.
+
+    >>> contents(b"root: a\nparts: [{chapters: [{file: b}]}]", {"b": {"b/c": "C"}}).split()[-5:]
+    [b'-', b'file:', b'b/c', b'title:', b'C']
+    """
+    toc = yaml.safe_load(text)
+    for part in toc.get("parts", []):
+        for entry in part["chapters"]:
+            if pages := below.get(entry.get("file", "")):
+                entry["sections"] = [{"file": p, "title": name} for p, name in pages.items()]
+    return str(yaml.safe_dump(toc, allow_unicode=True, sort_keys=False)).encode()
 
 
 def configuration(text: bytes, remote: Remote | None) -> bytes:

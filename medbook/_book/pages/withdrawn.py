@@ -1,6 +1,6 @@
 """Verdicts that the book no longer stands by: `book/withdrawn.yml` and its tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
@@ -72,15 +72,16 @@ def section(project: Project) -> str:
     withdrawn = sorted(load(project), key=lambda entry: entry.slug)
     titles = {system.slug: system.title for system in systems_of(project)}
     blocks = [
-        f"**{titles[slug]}**\n\n{_table(list(members))}"
+        f"**{titles[slug]}**\n\n{rows(members)}"
         for slug, members in groupby(withdrawn, key=lambda entry: entry.slug)
     ]
     return "\n\n".join(blocks) or NONE
 
 
-def _table(entries: list[Withdrawn]) -> str:
-    rows = [_row(entry) for entry in entries]
-    return table(["what was claimed", "was shown as", "why it was withdrawn", "in its place"], rows)
+def rows(entries: Iterable[Withdrawn]) -> str:
+    """Entries as a table."""
+    head = ["what was claimed", "was shown as", "why it was withdrawn", "in its place"]
+    return table(head, [_row(entry) for entry in entries])
 
 
 def _row(entry: Withdrawn) -> list[str]:
