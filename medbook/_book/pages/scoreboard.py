@@ -84,7 +84,7 @@ def examples(project: Project) -> str:
         decided = [
             line
             for line in lines_of(system, stored)
-            if line.verdict != "not tested" and line.claim.kind == "greater" and not line.guards
+            if line.verdict != "not tested" and line.claim.kind == "greater"
         ]
         if first := {line.verdict: line for line in reversed(decided)}:
             lines = sorted(first.values(), key=lambda line: VERDICTS.index(line.verdict))
