@@ -22,7 +22,6 @@ from medbook.record.results import Results
 
 SCHEMA = 1
 MAX_UNITS = 100_000
-LEARNED_ERROR = 0.001
 # The median of a chi-squared variable of one degree of freedom: the standard deviation of two
 # values is too small as often as too large once it is divided by the root of it.
 MEDIAN = 0.4549
@@ -218,7 +217,7 @@ def has_learned(arm: Entry, seeds: int) -> str:
     if gain.min() <= 0:
         return "no"
     spread = float(gain.std(ddof=1)) / math.sqrt(MEDIAN) if len(gain) > 1 else 0.0
-    needed = _half(spread, max(seeds, 2), 1 - LEARNED_ERROR)
+    needed = _half(spread, max(seeds, 2), 1 - stats.LEARNED_ERROR)
     return "yes" if gain.mean() > needed else "too few seeds"
 
 
