@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from book_fixtures import Book
 
-from medbook._book.pages import scoreboard
+from medbook._book.pages import scoreboard, systems
+from medbook._book.pages.scoreboard import States
 from medbook._book.stored import replications
 from medbook._book.stored.replications import Pool
 from medbook._book.stored.state import State
@@ -149,20 +150,27 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
         collect(tmp_path, {"schema": results.SCHEMA, "chapter": "one", "profile": "laptop"})
 
 
-def test_the_scoreboard_states_both(tmp_path: Path) -> None:
+def test_the_scoreboard_and_the_page_of_the_system_state_both(tmp_path: Path) -> None:
     book = Book(tmp_path)
     book.add("one", "", claims=("one-1",))
     states = {("one", profile): State("current", []) for profile in PROFILES}
     [system] = scoreboard.systems_of(book.project)
     claim = {"hash": system.claims[0].hash}
     results.save(a_run(0, claim), book.project.published("one", "laptop"))
-    assert "There is none yet." in scoreboard.page(book.project, states)
+    assert "There is none yet." in scoreboard.page(book.project)
+    assert "None is stored yet." in page(book, states)
     for seed, verdict in [(1, "reproduced"), (2, "inconclusive")]:
         run = a_run(seed, claim | {"verdict": verdict})
         results.save(run, book.root / f"replications/laptop-seed{seed}/one.laptop.json")
     results.save(a_run(3, {"hash": "old"}), book.root / "replications/old.json")
-    text = scoreboard.page(book.project, states)
-    assert "5 seeds, real; replicated 1 of 2 |" in text
+    text = scoreboard.page(book.project)
     assert "Files counted: 2; left out: 1 of other claims or another kind of data." in text
+    assert "| 5 seeds, real | 1 of 2 |" in page(book, states)
+    assert "Runs from other base seeds: 1 (laptop), 2 (laptop)." in page(book, states)
     book.edit("book/claims/one.yml", "right at all", "right everywhere")
-    assert "replicated 0 of" not in scoreboard.page(book.project, states)
+    assert "0 of" not in page(book, states)
+
+
+def page(book: Book, states: States) -> str:
+    [text] = systems.pages(book.project, states).values()
+    return text
