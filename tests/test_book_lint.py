@@ -10,7 +10,7 @@ from medbook._book import lint, readme
 from medbook._book.lint import size
 from medbook._book.markdown import without_fences
 from medbook._book.project import Project
-from medbook.record import results
+from medbook.record import first_edition, results
 
 CHAPTER = '''\
 # ---
@@ -75,7 +75,7 @@ class Filter(nn.Module):
 # %%
 plots.show(figure, caption="It falls.", alt="A line that falls.")
 run.claim("filter-1", ours=[1.0], baseline=[0.0])
-for id in ("filter-2", "filter-3"):
+for id in ("filter-2", "filter-3", "filter-c1"):
     run.claim(id, ours=[1.0], baseline=[0.0])
 
 # %% [markdown]
@@ -122,7 +122,13 @@ run.finish()
 
 CLAIM = """
     - {{id: {slug}-{n}, statement: It is right., kind: greater, metric: accuracy, better: higher,
-       margin: 0.1, arms: {{}}, data: pneumoniamnist, profile: laptop, paper: not stated}}"""
+       margin: 0.1, arms: {{}}, data: pneumoniamnist, profile: laptop, paper: not stated,
+       margin_from: the smallest difference that a reader would notice}}"""
+CONTROL = """
+  controls:
+    - {id: filter-c1, statement: It is not right on noise., kind: equivalent, metric: accuracy,
+       better: higher, margin: 0.1, arms: {}, data: pneumoniamnist, profile: laptop,
+       paper: not stated, margin_from: as above, guards: [filter-1]}"""
 
 SYSTEMS = (
     "- {slug: filter, title: The filter, authors: [Someone], year: 2024, links: {}, "
@@ -131,6 +137,7 @@ SYSTEMS = (
     "chapter: others}\n"
 )
 CLAIMS = "filter:\n  claims:" + "".join(CLAIM.format(slug="filter", n=n) for n in (1, 2, 3))
+CLAIMS += CONTROL
 TOC = """\
 format: jb-book
 root: book/intro
@@ -292,8 +299,13 @@ MISTAKES = {
     "plt": ("\n1\n", "\nplt.show()\n", "use plots.show", "plt.show"),
     "no figure": ("plots.show(", "plots.print(", "no figure", "# ---"),
     "unknown claim": ('"filter-1"', '"filter-9"', "claim 'filter-9' is not in", "run.claim("),
-    "loop": ('"filter-3")', '"filter-7")', "claim 'filter-7' is not in", "    run.claim("),
-    "no id": ('in ("filter-2", "filter-3")', "in ids", "no claim's id", "    run.claim("),
+    "loop": ('"filter-3", ', '"filter-7", ', "claim 'filter-7' is not in", "    run.claim("),
+    "no id": (
+        'in ("filter-2", "filter-3", "filter-c1")',
+        "in ids",
+        "no claim's id",
+        "    run.claim(",
+    ),
     "id=": ('claim("filter-1"', 'claim(id="filter-8"', "claim 'filter-8'", "run.claim("),
     "no device": (
         "RHO = 16 / 255\n",
@@ -428,7 +440,8 @@ def test_claim_without_a_value_is_named(book):
     (book.root / SOURCE).write_text(CHAPTER.replace("    run.claim(id, ours", "    print(id, ours"))
     found = [p for p in problems(book) if "gets no value" in p]
     assert found == [
-        f"book/claims/filters.yml: claim 'filter-{n}' gets no value in {SOURCE}" for n in (2, 3)
+        f"book/claims/filters.yml: claim 'filter-{n}' gets no value in {SOURCE}"
+        for n in (2, 3, "c1")
     ]
 
 
@@ -508,6 +521,32 @@ def test_outputs_among_the_sources(book):
 def test_files_of_no_chapter(book):
     shutil.copy(book.root / SMOKE, book.root / "book/results/gone.laptop.json")
     assert problems(book) == ["book/results/gone.laptop.json: belongs to no chapter"]
+
+
+CLAIMS_FILE = "book/claims/filters.yml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (CONTROL, "", "filter has no control: add a setting without the effect"),
+        ("margin_from: as above", "margin_from: ' '", "filter-c1: say where its margin comes from"),
+        ("arms: {}", "arms: {ours: net}", "filter-1: the stored smoke run has no arm 'net'"),
+        (
+            CONTROL,
+            "".join(CLAIM.format(slug="filter", n=n) for n in range(4, 8)) + CONTROL,
+            "filter has 7 claims; at most 6",
+        ),
+    ],
+)
+def test_what_claims_must_have(book, monkeypatch, old, new, message):
+    path = book.root / CLAIMS_FILE
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert f"{CLAIMS_FILE}: {message}" in problems(book)
+    monkeypatch.setattr(first_edition, "CHAPTERS", ("filters",))
+    assert f"{CLAIMS_FILE}: {message}" not in problems(book)
 
 
 def test_claims_without_a_chapter(book):

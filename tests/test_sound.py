@@ -213,7 +213,7 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
     ),
     "another verdict at twice the margin": (
         lambda run, arrays: claim(run)["verdicts"].update({"2": "reproduced"}),
-        "claims/one-1: verdicts {'0.5': 'reproduced', '1': 'inconclusive', '2': 'reproduced' should",
+        "claims/one-1: verdicts {'0.5': 'reproduced', '1': 'inconclusive', '2': 'reproduced'",
     ),
     "at this budget left out": (
         lambda run, arrays: claim(run).update(at_budget=[], label="inconclusive"),

@@ -1,13 +1,13 @@
 """Everything in the book's design that a program can check, named by file and cell."""
 
-from medbook._book.lint import book, code, devices, prose, size, thoughts, trials
+from medbook._book.lint import book, claims, code, devices, prose, size, thoughts, trials
 from medbook._book.lint.page import Page
 from medbook._book.project import Chapter, Project
 from medbook._book.stored.findings import systems_of
 
 RULES = (
     *prose.RULES, *size.RULES, *code.RULES, *thoughts.RULES, *book.RULES, *trials.RULES,
-    devices.definitions,
+    *claims.RULES, devices.definitions,
 )  # fmt: skip
 
 
