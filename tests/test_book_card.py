@@ -62,6 +62,18 @@ def test_before_any_result(book: Book, chapter: Chapter) -> None:
     assert "Verdicts" not in shown and "Measured" not in shown
 
 
+def test_our_own_questions_are_not_counted_among_the_papers(book: Book, chapter: Chapter) -> None:
+    file = book.root / "book/claims/one.yml"
+    first, rest = file.read_text().split("id: one-1", 1)
+    file.write_text(f"{first}source: ours\n    id: one-1{rest}")
+    store(book, "laptop", ["reproduced", "reproduced", "inconclusive"])
+    shown = text(book, chapter)
+    assert (
+        ">✓ 1 reproduced</span>" in shown and ">? 1 inconclusive</span> and 1 of our own" in shown
+    )
+    assert shown.count("(our own question).") == 1
+
+
 def test_costs_and_data_are_those_measured(book: Book, chapter: Chapter) -> None:
     store(book, "smoke", [], seconds=8.4)
     store(book, "laptop", ["reproduced"])

@@ -1,5 +1,6 @@
 """The card under a chapter's title: ways in, papers, data, measured costs, verdicts."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, starmap
@@ -128,7 +129,10 @@ def _verdicts(findings: Sequence[Finding], links: Links) -> list[str]:
     seeds = [f.measured["n"] for f in findings]
     few, many = min(seeds), max(seeds)
     groups = {verdict: list(same) for verdict, same in groupby(findings, _verdict)}
-    counts = [framed(v, f"{_mark(v)} {len(same)} {v}") for v, same in groups.items()]
+    papers = Counter(f.verdict for f in findings if f.claim.source == "paper")
+    counts = [framed(v, f"{_mark(v)} {n} {v}") for v, n in papers.items()]
+    if own := len(findings) - papers.total():
+        counts.append(f"and {own} of our own")
     head = (
         f"- **Verdicts** at {findings[0].profile}, {', '.join(data)}, "
         f"{few if few == many else f'{few} to {many}'} {'seed' if many == 1 else 'seeds'}: "
@@ -140,8 +144,13 @@ def _verdicts(findings: Sequence[Finding], links: Links) -> list[str]:
 
 
 def _of_verdict(verdict: str, findings: list[Finding]) -> str:
-    statements = " ".join(finding.claim.statement.rstrip(".") + "." for finding in findings)
+    statements = " ".join(_statement(finding) for finding in findings)
     return f"- {_mark(verdict)} **{verdict}:** {statements}"
+
+
+def _statement(finding: Finding) -> str:
+    own = " (our own question)" if finding.claim.source == "ours" else ""
+    return f"{finding.claim.statement.rstrip('.')}{own}."
 
 
 def _mark(verdict: str) -> str:
