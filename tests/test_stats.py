@@ -463,3 +463,83 @@ def test_balanced_scores_ignore_classes_that_never_occur() -> None:
 def test_balanced_scores_refuse(p: list, y: list) -> None:
     with pytest.raises(MedbookError, match="not empty"):
         stats.balanced_scores(p, y)
+
+
+# ---------------------------------------------------------------- has an arm learned?
+
+SEEDS = (2, 3, 4, 5, 8, 12, 20)
+
+
+def _passed(gain: float, n: int, floor_per_seed: bool, repeats: int) -> float:
+    """How often an arm passes whose gain is so many times its spread."""
+    rng = np.random.default_rng([n, floor_per_seed])
+    scores = gain + rng.standard_normal((repeats, n))
+    floors = rng.standard_normal((repeats, n)) * floor_per_seed
+    pairs = zip(scores, floors, strict=True)
+    return float(np.mean([stats.learned(score, floor) for score, floor in pairs]))
+
+
+@pytest.mark.parametrize("n", SEEDS)
+@pytest.mark.parametrize("floor_per_seed", [False, True])
+def test_an_untrained_arm_does_not_pass(n: int, floor_per_seed: bool) -> None:
+    """At most 1 in 1,000 of them, give or take three standard errors of 4,000 repeats."""
+    assert _passed(0.0, n, floor_per_seed, 4000) <= 0.001 + 3 * np.sqrt(0.001 / 4000)
+
+
+@pytest.mark.parametrize("n", [n for n in SEEDS if n >= 4])
+def test_a_trained_arm_is_refused_in_at_most_2_percent(n: int) -> None:
+    assert _passed(10.0, n, False, 2000) >= 0.98
+
+
+def test_an_arm_must_pass_in_every_seed_and_clearly() -> None:
+    assert stats.learned([0.9, 0.91, 0.9, 0.91], 0.5)
+    assert not stats.learned([0.9] * 19 + [0.5], 0.5), "one seed does not"
+    assert not stats.learned([0.51, 0.6, 0.9], 0.5), "it may be luck"
+    assert stats.learned([1.0] * 5, 0.5), "saturated in all seeds"
+    assert not stats.learned([1.0], 0.5), "one seed shows no spread"
+    assert not stats.learned([0.5] * 5, 0.5)
+    assert stats.learned([0.10, 0.11, 0.10, 0.11], [0.5, 0.4, 0.5, 0.4], "lower")
+    assert not stats.learned([0.10, 0.11, 0.10, 0.11], 0.5)
+    assert stats.gains([0.9, 0.7], [0.5, 0.6]).tolist() == pytest.approx([0.4, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("score", "floor", "message"),
+    [
+        ([0.9, np.nan], 0.5, "finite"), ([], 0.5, "finite"), ([0.9, 0.8], np.nan, "finite"),
+        ([0.9, 0.8], [0.5] * 3, "pair them"), ([[0.9], [0.8]], 0.5, "1-D"),
+    ],
+)  # fmt: skip
+def test_gains_refuse(score: list, floor: float, message: str) -> None:
+    with pytest.raises(MedbookError, match=message):
+        stats.learned(score, floor)
+
+
+# ---------------------------------------------------------------- could the paper's table decide?
+
+
+@pytest.mark.parametrize(("ours", "baseline", "n"), [(0.9, 0.8, 30), (0.91, 0.89, 624), (1, 0, 3)])
+def test_chance_of_a_difference_is_that_of_two_binomials(
+    ours: float, baseline: float, n: int
+) -> None:
+    right = sps.binom(n, (ours + baseline) / 2).pmf(np.arange(n + 1))
+    apart = np.abs(np.subtract.outer(np.arange(n + 1), np.arange(n + 1)))
+    expected = (np.outer(right, right) * (apart >= round(abs(ours - baseline) * n))).sum()
+    assert stats.chance_of_difference(ours, baseline, n) == pytest.approx(expected)
+    assert stats.chance_of_difference(baseline, ours, n) == pytest.approx(expected)
+
+
+def test_chance_of_a_difference_is_what_a_simulation_finds_and_the_z_test_tends_to() -> None:
+    right = np.random.default_rng(0).binomial(200, 0.85, (2, 200_000))
+    found = np.mean(np.abs(right[0] - right[1]) >= 10)
+    assert stats.chance_of_difference(0.875, 0.825, 200) == pytest.approx(found, abs=0.004)
+    z = 0.011 / np.sqrt(2 * 0.7 * 0.3 / 8000)
+    exact = stats.chance_of_difference(0.7055, 0.6945, 8000)
+    assert exact == pytest.approx(2 * sps.norm.sf(z), abs=0.004)
+    assert stats.chance_of_difference(0.5, 0.5, 10) == 1.0
+
+
+@pytest.mark.parametrize("given", [(91, 0.89, 9), (0.9, -0.1, 9), (0.9, 0.8, 0), (np.nan, 0.8, 9)])
+def test_chance_of_a_difference_refuses(given: tuple[float, float, int]) -> None:
+    with pytest.raises(MedbookError, match="give two in"):
+        stats.chance_of_difference(*given)
