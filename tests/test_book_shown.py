@@ -7,14 +7,17 @@ from itertools import pairwise
 import nbformat
 import pytest
 from book_fixtures import Book
+from IPython.core.formatters import DisplayFormatter
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from medbook._book.checks import shown
 from medbook._book.keys import code_cells
 from medbook._book.notebooks.digests import digests, kind_of
 from medbook._book.project import Chapter, find_project, read_notebook
 from medbook.record import results
+from medbook.record.claims import chapter_claims
+from medbook.show import effects, findings
 
 CELLS = """
 # %% tags=["define"]
@@ -143,6 +146,41 @@ def test_every_row_of_a_claims_table_follows_from_the_stored_results(chapter: Ch
         assert any(f"row {claim['id']} is not of the stored results" in text for text in found)
 
 
+@pytest.mark.parametrize("chapter", MEASURED, ids=lambda chapter: chapter.id)
+def test_effects_and_findings_follow_from_the_stored_results(chapter: Chapter) -> None:
+    """Each stored effect in turn is another one; figure and sentences then are not its own."""
+    stored = results.load(PROJECT.published(chapter.id, "laptop"))
+    run = shown.restored(stored)
+    figure, sentences = displayed(run.effects), displayed(run.findings)
+    cells = [
+        new_code_cell("run.effects()", outputs=[figure]),
+        new_code_cell("run.findings()", outputs=[sentences]),
+    ]
+    notebook = new_notebook(cells=cells)
+    assert list(shown.other_findings(PROJECT, notebook, stored)) == []
+    known = chapter_claims(chapter.id)
+    for number, claim in enumerate(stored["claims"]):
+        if known[claim["id"]].kind == "exact":
+            continue  # a check, which has no effect
+        edited = copy.deepcopy(stored)
+        edited["claims"][number]["effect"] += 1.0
+        assert list(shown.other_findings(PROJECT, notebook, edited)) == [
+            "cell 1 (run.effects()): its effects are not of the stored results",
+            "cell 2 (run.findings()): its findings are not of the stored results",
+        ]
+
+
+def displayed(call: Callable[[], None]) -> NotebookNode:
+    """What a call displays, as a kernel stores it."""
+    with pytest.MonkeyPatch.context() as patch:
+        found: list[object] = []
+        for module in (effects, findings):
+            patch.setattr(module, "display", found.append)
+        call()
+    data, _ = DisplayFormatter().format(found[0])
+    return new_output("display_data", data)
+
+
 def test_an_output_is_named_as_a_reader_would() -> None:
     table = new_output("display_data", {"text/html": '<table class="medbook">', "text/plain": ""})
     assert [kind_of(o) for o in (picture("x"), table)] == ["picture", "table"]
@@ -158,5 +196,4 @@ def test_the_digest_of_an_output_is_of_every_byte_but_its_number() -> None:
 
 
 def _with(output: NotebookNode) -> NotebookNode:
-    cell = nbformat.v4.new_code_cell("1", outputs=[output])
-    return nbformat.v4.new_notebook(cells=[cell])
+    return new_notebook(cells=[new_code_cell("1", outputs=[output])])

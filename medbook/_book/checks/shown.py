@@ -13,10 +13,14 @@ from medbook._book.notebooks.surroundings import other_code
 from medbook._book.project import Chapter, Project, read_notebook
 from medbook._book.runs.failure import title_of
 from medbook._book.runs.plan import mark
+from medbook._book.stored.findings import systems_of
 from medbook._book.stored.state import judge
 from medbook.errors import MedbookError
+from medbook.record.claims import chapter_claims
 from medbook.record.results import Results
 from medbook.record.session import Session
+from medbook.show import effects, findings
+from medbook.show.measured import measured
 
 PUBLISHED_AS = ("current", "checked by smoke")  # states in which today's code stands on old outputs
 MEASURED = ("- **Data", "- **Measured", "- **Verdicts", "- ✓", "- ✗", "- ⇄", "- ?", "- –")
@@ -26,7 +30,7 @@ def other_notebook(project: Project, chapter: Chapter, stored: Results) -> Itera
     """What of the committed notebook does not fit the stored results or the source.
 
     Nothing is executed: digests tell what was changed since the run, and what the stored numbers
-    give (claims table, arms table, card) is made again.
+    give (tables, figure of effects, findings, card) is made again.
 
     Returns:
         messages `book/notebooks/x.ipynb: cell 5 (draw(images)): ...`.
@@ -42,7 +46,7 @@ def other_notebook(project: Project, chapter: Chapter, stored: Results) -> Itera
     if not _has_card_of_stored(project, chapter, notebook):
         yield f"{name}: its card is not of the stored results: publish the chapter again"
     problems = [*other_code(chapter, notebook), *other_cells(project, chapter, notebook, stored)]
-    problems += other_tables(notebook, stored)
+    problems += [*other_tables(notebook, stored), *other_findings(project, notebook, stored)]
     yield from (f"{name}: {problem}" for problem in problems)
 
 
@@ -94,6 +98,24 @@ def other_tables(notebook: NotebookNode, stored: Results) -> Iterator[str]:
     if any("claims_table(" in cell.source for cell in cells):
         missing = (_first(row) for row in _rows(claims) if row not in shown)
         yield from (f"claims/{id}: no claims table shows it as it is stored" for id in missing)
+
+
+def other_findings(project: Project, notebook: NotebookNode, stored: Results) -> Iterator[str]:
+    """Figures of effects and sentences of what was found that the stored numbers do not give."""
+    chapter = stored["chapter"]
+    lines = measured(chapter_claims(chapter, project.root / "book/systems.yml"), stored)
+    titles = {
+        s.slug: s.title.partition(": ")[0] for s in systems_of(project) if s.chapter == chapter
+    }
+    made = {
+        "effects": ("text/html", effects.table(lines, titles)),
+        "findings": ("text/markdown", findings.text(lines, titles)),
+    }
+    for number, cell in enumerate(code_cells(notebook), 1):
+        for method, (kind, text) in made.items():
+            shown = [output.get("data", {}).get(kind) for output in cell.outputs]
+            if lines and f"run.{method}()" in cell.source and text not in shown:
+                yield f"{_named(number, cell)}: its {method} are not of the stored results"
 
 
 def restored(stored: Results) -> Session:
