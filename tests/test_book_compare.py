@@ -13,8 +13,9 @@ from scipy.stats import ttest_1samp
 from medbook._book.checks.first_edition import EARLIER
 from medbook._book.checks.sound import unsound, unsound_replications
 from medbook._book.checks.verify import Report, leaking, other_versions, without_source
-from medbook._book.stored.compare import compare, compare_metric
+from medbook._book.stored.compare import LOOSE, OTHER_MACHINE, compare, compare_metric
 from medbook._book.stored.evidence import evidence
+from medbook._book.stored.tolerance import kept_tolerances, measured_tolerances, told
 from medbook.record import first_edition, results
 from medbook.record.claims import chapter_claims
 
@@ -66,7 +67,7 @@ def test_another_number_of_seeds_on_the_same_machine_differs() -> None:
     assert compare_metric(metric(0.5, 0.5), metric(0.5), True) == "differs"
 
 
-@pytest.mark.parametrize("part", [{"unit": "dB"}, {"on": "train"}, {"kind": "exact"}, {"rtol": 1}])
+@pytest.mark.parametrize("part", [{"unit": "dB"}, {"on": "train"}, {"kind": "exact"}])
 def test_another_definition_differs(part: dict) -> None:
     assert "differs" in compare_metric(metric(0.5), metric(0.5, **part), True)
 
@@ -117,6 +118,39 @@ def test_forged_numbers_are_no_other_processor() -> None:
     one = smoke("other")
     one["metrics"]["m3"] = metric(40.0)
     assert [r.name for r in compare(smoke("cpu"), one) if not r.same] == ["metrics/m3"]
+
+
+def test_each_number_has_the_tolerance_that_was_measured() -> None:
+    """One number moves by 1 %, one of its kind not at all; a third kind explodes."""
+    before, after = smoke("cpu", metrics={}), smoke("cpu", metrics={})
+    for run, shift in ((before, 0.0), (after, 1.0)):
+        run["metrics"] = {
+            "acc/a": metric(0.5 + 0.005 * shift), "acc/b": metric(0.8), "auc/a": metric(0.7),
+            "fid/a": metric(3.0 + 9 * shift), "n": metric(4.0, kind="exact", rtol=0.0),
+            "time": metric(1.0 + shift, unit="s"),
+        }  # fmt: skip
+    stored = measured_tolerances(before, after)
+    rtol = {name: m["rtol"] for name, m in stored["metrics"].items()}
+    assert rtol == {
+        "acc/a": pytest.approx(0.02, abs=2e-5), "acc/b": pytest.approx(0.0125, abs=2e-5),
+        "auc/a": 1e-4, "fid/a": 0.02, "n": 0.0, "time": 0.02,
+    }  # fmt: skip
+    assert stored["tolerances"] == {"loose": ["fid/a"]}
+    assert told(stored | {"chapter": "one", "profile": "smoke"})[0].endswith("holds: fid/a")
+    here = after | {"environment": {"device": "other"}}
+    assert [(r.name, r.verdict) for r in compare(stored, here) if not r.same] == [
+        ("metrics/fid/a", LOOSE), ("metrics/time", OTHER_MACHINE),
+    ]  # fmt: skip
+    for name, values in (("acc/b", 0.82), ("auc/a", 0.701)):
+        forged = before["metrics"] | {name: metric(values)}
+        [wrong] = [row for row in compare(stored, here | {"metrics": forged}) if not row.same]
+        assert (wrong.name, wrong.verdict) == (f"metrics/{name}", "differs")
+
+
+def test_equal_numbers_keep_their_tolerances() -> None:
+    run = smoke("cpu")
+    stored = measured_tolerances(run, run)
+    assert kept_tolerances(run, stored) == stored != run
 
 
 @pytest.mark.parametrize("device", ["cpu", "other"])

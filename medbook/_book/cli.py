@@ -164,6 +164,8 @@ def publish(chapters: Names = None, profile: Profile = "laptop", seed: Seed = No
     from medbook._book import readme
     from medbook._book.notebooks import publish as publishing
     from medbook._book.runs.lock import alone
+    from medbook._book.stored.tolerance import told
+    from medbook.record import results
 
     project = find_project()
     selected = project.select(chapters or [])
@@ -171,6 +173,7 @@ def publish(chapters: Names = None, profile: Profile = "laptop", seed: Seed = No
         for chapter in selected:
             for path in publishing.publish(project, chapter, named(profile), seed):
                 console.print(f"wrote {path.relative_to(project.root)}")
+            _note(told(results.load(project.published(chapter.id, named(profile)))))
         readme.refresh(project)
 
 

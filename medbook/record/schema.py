@@ -110,6 +110,10 @@ class _Digests(_Record):
     cells: list[_Cell]
 
 
+class _Tolerances(_Record):
+    loose: list[str]
+
+
 class _Results(_Record):
     chapter: str
     profile: Profile
@@ -125,6 +129,7 @@ class _Results(_Record):
     trials: dict[str, _Trials] = {}
     key: dict[str, Any] = {}
     digests: _Digests | None = None
+    tolerances: _Tolerances | None = None
 
 
 def load(path: Path) -> results.Results:

@@ -14,9 +14,11 @@ from medbook._book.notebooks.digests import digests
 from medbook._book.notebooks.surroundings import bare, surround, text_of
 from medbook._book.project import NOTEBOOK_BYTES, Chapter, Project, read_notebook
 from medbook._book.remote import find_remote
+from medbook._book.runs.otherwise import rounded_otherwise
 from medbook._book.runs.plan import Plan, load_run, make_plan, mark, outdated
 from medbook._book.stored import ledger
 from medbook._book.stored.state import agreeing, judge
+from medbook._book.stored.tolerance import kept_tolerances, measured_tolerances
 from medbook.errors import MedbookError
 from medbook.record import cases, results
 
@@ -85,7 +87,9 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
         smoke, _ = _up_to_date(make_plan(project, "smoke"), chapter)
         measured["smoke"] = results.numbers(smoke)
     else:
-        measured["agrees"] = agreeing(_stored(project, chapter, "smoke"), measured)
+        before = _stored(project, chapter, "smoke")
+        measured["agrees"] = agreeing(before, measured)
+        measured = _with_tolerances(plan, chapter, measured, before)
     measured["key"].pop("around")  # of interest where the run can be repeated at once
     published = project.notebook(chapter.id)
     results_file = project.published(chapter.id, plan.profile)
@@ -108,6 +112,20 @@ def _bring(plan: Plan, chapter: Chapter) -> list[Path]:
         texts[published] = _framed(project, chapter, notebook, measured)
     results.write_together(texts)  # a pair of two runs would be neither's
     return list(texts)
+
+
+def _with_tolerances(
+    plan: Plan, chapter: Chapter, measured: results.Results, before: results.Results | None
+) -> results.Results:
+    """Smoke results that say of each number how far another processor may move it.
+
+    Raises:
+        MedbookError: the run that measures it fails.
+    """
+    same = before and results.numbers(before) == results.numbers(measured)
+    if before and same and "tolerances" in before:
+        return kept_tolerances(measured, before)
+    return measured_tolerances(measured, rounded_otherwise(plan, chapter))
 
 
 def _fit_to_publish(project: Project, chapter: Chapter, executed: NotebookNode) -> NotebookNode:
