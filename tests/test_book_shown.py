@@ -160,7 +160,7 @@ def test_effects_and_findings_follow_from_the_stored_results(chapter: Chapter) -
     assert list(shown.other_findings(PROJECT, notebook, stored)) == []
     known = chapter_claims(chapter.id)
     for number, claim in enumerate(stored["claims"]):
-        if known[claim["id"]].kind == "exact":
+        if claim["id"] not in known:
             continue  # a check, which has no effect
         edited = copy.deepcopy(stored)
         edited["claims"][number]["effect"] += 1.0

@@ -13,10 +13,10 @@ Metric = dict[str, Any]
 SAME = ("equal", "within tolerance", "as predicted")
 OTHER_MACHINE = "not comparable: other machine, fewer than 3 seeds"
 LOOSE = "not comparable: rounding alone moves it further than any tolerance"
-# For results without tolerances of their own (see `tolerance`): at smoke with AVX2 in place of AVX-512: 13 of 72 numbers of diffusion, whose networks
-# have hardly learned and whose samples explode, move by more than a quarter; 4 of 219 of
-# structured_sparsity, 2 of 391 of sparse_view_ct, none in four chapters. If more than a third do,
-# these are not the same numbers.
+# For results without tolerances of their own (see `tolerance`). Measured at smoke with AVX2 in
+# place of AVX-512: 13 of 72 numbers of diffusion, whose networks have hardly learned and whose
+# samples explode, move by more than a quarter; 4 of 219 of structured_sparsity, 2 of 391 of
+# sparse_view_ct, none in four chapters. If more than a third do, these are not the same numbers.
 FAR, FEW = 0.25, 1 / 3
 DEFINITION = ("unit", "kind", "on")
 
