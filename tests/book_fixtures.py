@@ -67,7 +67,8 @@ def trial(job):
     best = max(thresholds, key=lambda t: accuracy(flat(job.tune) @ w, job.tune.labels, t))
     found = [accuracy(flat(s) @ w, s.labels, best) for s in (job.data.val, job.data.test)]
     digest = hashlib.sha256(f"{w.sum():.9f} {best:.9f}".encode()).hexdigest()[:16]
-    return TrainingLog((), len(train), 1, len(w) + 1, 0.1, digest), *found
+    right = ((flat(job.data.test) @ w > best).long() == job.data.test.labels).double()
+    return TrainingLog((), len(train), 1, len(w) + 1, 0.1, digest), *found, right
 
 # %% tags=["nbval-check-output"]
 print(tuple(data.train.images.shape[1:]))
@@ -75,13 +76,15 @@ print(tuple(data.train.images.shape[1:]))
 # %%
 seeds = run.seeds(run.scale(smoke=2, laptop=3, gpu=3))
 outcomes = run.map(trial, [Job(data, tune, s) for s in seeds])
-logs, validation, test = zip(*outcomes)
+logs, validation, test, right = zip(*outcomes)
 run.arm("filter", logs, validation=validation, floor=0.5)
 run.arm("zero")
 
 # %%
 run.record("validation accuracy", validation, on="validation", arm="filter")
 run.record("accuracy", test, on="test", arm="filter")
+units = torch.arange(len(data.test))
+run.record("right", torch.stack(right), on="test", arm="filter", units=units)
 run.record("zero", [0.0] * len(test), on="nothing", arm="zero")
 run.record("images", len(data.train), on="nothing", kind="exact")
 run.claim("clean-1", ours="accuracy", baseline="zero")

@@ -213,6 +213,46 @@ def test_claims_and_arms_of_one_side_are_named_and_times_are_not_compared() -> N
     assert all(row.same for row in evidence(smoke("cpu"), late, timed={"one-1"}))
 
 
+def second(device: str, **parts: Any) -> dict:
+    """A claim that names metrics, an arm with its scores, a check."""
+    run = smoke(device)
+    run["claims"][0] |= {"ours": "acc/net", "baseline": "acc/filter", "scores": [0.9, 0.4]}
+    sweep = run["claims"][0] | {"id": "one-2", "sweep": ["r=1", "r=2", "r=3"]}
+    run["claims"].append(sweep)
+    run["arms"][0] |= {"validation": [0.8], "floor": [0.5]}
+    run["checks"] = [{"id": "one-k1", "hash": "h", "worst": 1e-7, "holds": True, "data": "none"}]
+    return run | parts
+
+
+@pytest.mark.parametrize("device", ["cpu", "other"])
+@pytest.mark.parametrize(
+    ("part", "place", "value", "excused"),
+    [
+        ("claims", "ours", "acc/filter", False), ("claims", "scores", [0.9, 0.7], True),
+        ("arms", "validation", [0.6], True), ("arms", "floor", [0.6], True),
+        ("checks", "holds", False, False), ("checks", "hash", "other", False),
+    ],
+)  # fmt: skip
+def test_what_a_second_edition_rests_on_is_compared(
+    device: str, part: str, place: str, value: object, excused: bool
+) -> None:
+    assert all(row.same for row in evidence(second("cpu"), second(device)))
+    here = second(device)
+    here[part][0][place] = value
+    [row] = [row for row in evidence(second("cpu"), here) if not row.same]
+    assert row.name.startswith(part) and row.name.endswith(f"/{place}")
+    assert row.comparable is not (excused and device == "other")
+
+
+def test_points_of_a_sweep_and_checks_are_compared_by_name() -> None:
+    here = second("cpu")
+    here["claims"][1]["sweep"] = ["r=1", "r=3", "r=2"]
+    [row] = [row for row in evidence(second("cpu"), here) if not row.same]
+    assert row.name == "claims/one-2/sweep" and row.verdict == "differs"
+    [gone] = [r for r in evidence(second("cpu"), second("cpu", checks=[])) if not r.same]
+    assert (gone.name, gone.verdict) == ("checks/one-k1", "not measured here")
+
+
 def test_a_listed_chapter_without_a_source_is_named(book: Book) -> None:
     book.add("one", "\n# %%\nx = 1\n")
     (book.root / "_toc.yml").write_text(

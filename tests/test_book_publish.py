@@ -18,7 +18,7 @@ from medbook._book.project import Chapter
 from medbook._book.runs.plan import Plan, make_plan, mark
 from medbook._book.stored.state import judge
 from medbook.errors import MedbookError
-from medbook.record import results
+from medbook.record import cases, results
 
 CELLS = """
 # %%
@@ -272,6 +272,7 @@ def test_a_disk_that_fills_up_leaves_results_and_notebook_as_they_were(
     [chapter] = published.project.chapters()
     run_again(make_plan(published.project, "smoke"), chapter)
     pair = published.project.published("clean", "smoke"), published.project.notebook("clean")
+    written = [pair[0], cases.beside(pair[0]), pair[1]]
     before = [path.read_bytes() for path in pair]
     write = Path.write_bytes
 
@@ -284,9 +285,22 @@ def test_a_disk_that_fills_up_leaves_results_and_notebook_as_they_were(
         patch.setattr(Path, "write_bytes", fill_up)
         publish.publish(published.project, chapter, "smoke")
     assert [path.read_bytes() for path in pair] == before
-    assert publish.publish(published.project, chapter, "smoke") == list(pair)
+    assert publish.publish(published.project, chapter, "smoke") == written
     assert [path.read_bytes() != old for path, old in zip(pair, before, strict=True)] == [True] * 2
     assert unsound(published.project, chapter, "laptop") == []
+
+
+@pytest.mark.slow
+def test_scores_of_cases_are_published_beside_the_results(published: Book) -> None:
+    [chapter] = published.project.chapters()
+    path = published.project.published("clean", "laptop")
+    stored = results.load(path)
+    scores = cases.load(stored, path)["scores/right"]
+    assert scores.mean(1).tolist() == pytest.approx(stored["metrics"]["accuracy"]["values"])
+    assert unsound(published.project, chapter, "laptop") == []
+    cases.beside(path).write_bytes(b"PK")
+    [found] = unsound(published.project, chapter, "laptop")
+    assert found.startswith("book/results/clean.laptop.json: clean.laptop.npz: damaged")
 
 
 @pytest.mark.slow
