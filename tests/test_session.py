@@ -386,6 +386,17 @@ def test_claim_refuses(id: str, values: dict, message: str) -> None:
     assert run.claims == {}
 
 
+def test_arrays_and_names_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MedbookError, match="ours is ndarray: give the name of a recorded metric"):
+        begun().claim("demo-1", ours=np.ones(3), baseline=np.ones(3))
+    with pytest.raises(MedbookError, match="sweep is list: give the name"):
+        begun().claim("demo-3", sweep=[[0.1, 0.2, 0.3]])
+    monkeypatch.setattr(first_edition, "CHAPTERS", ("demo",))
+    monkeypatch.setattr(first_edition, "claims_of", lambda chapter: CLAIMS)
+    with pytest.raises(MedbookError, match="take demo out of the list of first editions"):
+        start().claim("demo-1", ours="good", baseline="bad")
+
+
 def test_a_verdict_on_twin_data_is_marked() -> None:
     run = begun()
     run.claim("demo-1", **CLEARLY)

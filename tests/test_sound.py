@@ -293,6 +293,20 @@ def test_a_claim_changed_after_its_result_is_named(book: Book) -> None:
     assert not any("changed after its result" in problem for problem in problems(book))
 
 
+def test_scores_of_arms_and_checks_are_those_that_were_listed(book: Book) -> None:
+    """What follows from nothing else: forged, digests made anew, it passes all but the list."""
+    (book.root / ledger.NAME).write_text(
+        ledger.append(book.project, results.load(book.root / RESULTS))
+    )
+    assert problems(book) == []
+    before = (book.root / RESULTS).read_bytes()
+    found = forged(book, lambda run, arrays: run["arms"][0].update(validation=[0.99] * SEEDS))
+    assert len(found) == 1 and found[0].startswith("arms ")
+    (book.root / RESULTS).write_bytes(before)
+    found = forged(book, lambda run, arrays: run["checks"][0].update(worst=1e-9))
+    assert found == ["claims/one-k1: not what was measured (book/ledger.jsonl)"]
+
+
 def test_a_replication_is_derived_again_too(book: Book) -> None:
     folder = book.root / "replications/laptop-seed7"
     measured = measure(seed=7)

@@ -300,7 +300,7 @@ class Session:
         *,
         ours: Any = None,
         baseline: Any = None,
-        sweep: Sequence[str] | None = None,
+        sweep: Sequence[str] = (),
         units: ArrayLike | None = None,
     ) -> str:
         """Test a claim or control of `book/claims/<chapter>.yml` and return its verdict.
@@ -324,8 +324,14 @@ class Session:
             raise MedbookError(
                 f"claim {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
             )
-        named = {"ours": ours, "baseline": baseline, "sweep": list(sweep or ())}
-        named = {what: name for what, name in named.items() if name}
+        for what, name in (("ours", ours), ("baseline", baseline), *(("sweep", s) for s in sweep)):
+            if name is not None and not isinstance(name, str):
+                raise MedbookError(
+                    f"claim {id}: {what} is {type(name).__name__}: give the name of a recorded "
+                    "metric (run.record)"
+                )
+        given = {"ours": ours, "baseline": baseline, "sweep": list(sweep)}
+        named = {what: name for what, name in given.items() if name}
         self.claims[id] = verdicts.judged(known[id], named, self._numbers())
         return str(self._judged()[id]["verdict"])
 
@@ -334,6 +340,11 @@ class Session:
         if id not in known:
             raise MedbookError(
                 f"claim {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
+            )
+        if isinstance(ours, str):
+            raise MedbookError(
+                f"claim {id} names metrics: take {self.chapter} out of the list of first editions "
+                "(medbook/record/first_edition.py)"
             )
         claim = known[id]
         needs = profiles.PROFILES.index(claim.profile)

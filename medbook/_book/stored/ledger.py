@@ -15,18 +15,29 @@ from medbook.record.results import Results
 
 NAME = "book/ledger.jsonl"
 DECIDED = ("verdict", "effect", "low", "high", "n", "effects")
+FOUND = ("worst", "holds")  # of a check
+REACHED = ("name", "weights", "validation", "floor", "better")  # by an arm
 
 Entry = dict[str, Any]
 
 
 def entry(run: Results) -> Entry:
-    """What is kept of a run: its seed, its numbers, and each claim's words and outcome."""
+    """What is kept of a run: its seed, numbers and arms, words and outcome of each claim and check.
+
+    First editions know no checks, and their arms no floors: these have no entry of arms.
+    """
     claims = {
         claim["id"]: [claim["hash"], results.digest({part: claim[part] for part in DECIDED})]
         for claim in run["claims"]
     }
+    claims |= {
+        check["id"]: [check["hash"], results.digest({part: check[part] for part in FOUND})]
+        for check in run.get("checks", ())
+    }
     place = {part: run[part] for part in ("chapter", "profile", "seed")}
-    return place | {"numbers": results.numbers(run), "claims": claims}
+    kept = place | {"numbers": results.numbers(run), "claims": claims}
+    arms = [{p: arm[p] for p in REACHED} for arm in run.get("arms", ()) if "validation" in arm]
+    return kept | ({"arms": results.digest({"arms": arms})} if arms else {})
 
 
 def append(project: Project, run: Results) -> str:
@@ -60,9 +71,10 @@ def contradictions(project: Project, run: Results) -> Iterator[str]:
         yield f"not in {NAME}: publish the chapter"
         return
     yield from _changed(known, new)
-    for part in ("seed", "numbers"):
-        if new[part] != last[part]:
-            yield f"{part} {new[part]} here, {last[part]} in {NAME}"
+    for part in ("seed", "numbers", "arms"):
+        here, there = new.get(part), last.get(part)
+        if here != there:
+            yield f"{part} {here} here, {there} in {NAME}"
     for id in sorted(new["claims"].keys() | last["claims"].keys()):
         if new["claims"].get(id) != last["claims"].get(id):
             yield f"claims/{id}: not what was measured ({NAME})"
