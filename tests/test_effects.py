@@ -159,7 +159,7 @@ def test_a_control_is_counted_as_none_of_the_claims() -> None:
         "Of 2 claims: 1 reproduced, 1 opposite. Of 1 control: 1 held."
     )
     failed = Measured(Control(), record("not reproduced", 0.1, 0.2, 0.3))
-    assert "Of 2 controls: 1 held, 1 did not." in effects.caption([GOOD, HELD, failed])
+    assert "Of 2 controls: 1 held, 1 failed." in effects.caption([GOOD, HELD, failed])
 
 
 def test_a_number_that_rounds_to_nought_has_no_sign() -> None:

@@ -13,7 +13,7 @@ from IPython.display import display
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from medbook.show.measured import MARKS, MINUS, Measured, by_system, counted
+from medbook.show.measured import MARKS, MINUS, OUTCOMES, Measured, by_system, counted
 from medbook.show.plots import Card, jittered
 
 WIDTH, HEIGHT, EDGE = 300, 38, 12  # of a strip, and the room beside what it shows, in pixels
@@ -60,7 +60,7 @@ def caption(lines: Sequence[Measured]) -> str:
     claims, controls = ([x for x in lines if bool(x.guards) is kind] for kind in (False, True))
     said = f"Of {_many(claims, 'claim')}: {counted(claims)}."
     if controls:
-        said += f" Of {_many(controls, 'control')}: {_held(controls)}."
+        said += f" Of {_many(controls, 'control')}: {counted(controls, OUTCOMES)}."
     return (
         f"{said} Bar: 95 % interval of the effect; grey dots: seeds; grey line: no effect; dashed "
         "line: margin. An interval that lies within the green area reproduces the claim."
@@ -225,12 +225,6 @@ def _remark(line: Measured) -> str:
 
 def _many(lines: Sequence[Measured], what: str) -> str:
     return f"{len(lines)} {what}{'' if len(lines) == 1 else 's'}"
-
-
-def _held(controls: Sequence[Measured]) -> str:
-    held = sum(line.verdict == "reproduced" for line in controls)
-    failed = len(controls) - held
-    return f"{held} held" + (f", {failed} did not" if failed else "")
 
 
 def _shown(line: Measured) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from IPython.display import Markdown, display
 
-from medbook.show.measured import Measured, by_system, joined
+from medbook.show.measured import OUTCOMES, Measured, by_system, joined
 
 LEAD = (
     "A difference is positive where it speaks for the claim; brackets hold its 95 % interval, "
@@ -41,8 +41,7 @@ def sentence(line: Measured) -> str:
 def _headline(line: Measured) -> str:
     if not line.guards:
         return line.verdict.capitalize()
-    outcome = {"reproduced": "held", "inconclusive": "undecided", "not tested": "not tested"}
-    return f"Control {outcome.get(line.verdict, 'failed')}"
+    return f"Control {OUTCOMES[line.verdict]}"
 
 
 def _source(line: Measured) -> str:
@@ -57,7 +56,7 @@ def _said(line: Measured) -> str:
         "monotone": _monotone,
     }  # fmt: skip
     said = say[line.claim.kind](line)
-    if line.guards and line.verdict != "reproduced":
+    if line.guards and line.verdict == "not reproduced":
         said += f" So {joined(line.guards)} cannot count as reproduced."
     return said
 
@@ -87,15 +86,15 @@ def _greater(line: Measured) -> str:
     if line.low <= 0:
         small = (
             f"*{ours}* does not score {higher} than *{baseline}* by as much as the margin of "
-            f"{line.margin}, the difference is {size}"
+            f"{line.margin}; the difference is {size}"
         )
     return {
         "reproduced": f"{fact} by {size}{beyond}{_where(line)}.",
         "not reproduced": f"{small}{_where(line)}.",
         "opposite": f"*{ours}* scores {lower} than *{baseline}*, against the claim, by "
         f"{_size(line, -1)}{_where(line)}.",
-        "inconclusive": f"whether {fact}{above} is open, the difference is {size}"
-        f"{_where(line)}; {_more(line)}.",
+        "inconclusive": f"whether {fact}{above} is open; the difference is {size}"
+        f"{_where(line)}, and {_more(line)}.",
     }[line.verdict]
 
 
@@ -106,10 +105,10 @@ def _noninferior(line: Measured) -> str:
     worse = f"*{ours}* scores {lower} than *{baseline}* by more than the margin of {line.margin}"
     return {
         "reproduced": f"*{ours}* does not score {lower} than *{baseline}* by as much as the margin "
-        f"of {line.margin}, the difference is {_size(line)}{_where(line)}.",
+        f"of {line.margin}; the difference is {_size(line)}{_where(line)}.",
         "not reproduced": f"{worse}, by {_size(line, -1)}{_where(line)}.",
-        "inconclusive": f"whether {worse} is open, the difference is {_size(line)}{_where(line)}; "
-        f"{_more(line)}.",
+        "inconclusive": f"whether {worse} is open; the difference is {_size(line)}{_where(line)}, "
+        f"and {_more(line)}.",
     }[line.verdict]
 
 
@@ -119,9 +118,9 @@ def _equivalent(line: Measured) -> str:
     within = f"{pair} agree within the margin of {line.margin}"
     size = f"the difference is {_size(line)}{_where(line)}"
     return {
-        "reproduced": f"{within}, {size}.",
-        "not reproduced": f"{pair} differ by more than the margin of {line.margin}, {size}.",
-        "inconclusive": f"whether {within} is open, {size}; {_more(line)}.",
+        "reproduced": f"{within}; {size}.",
+        "not reproduced": f"{pair} differ by more than the margin of {line.margin}; {size}.",
+        "inconclusive": f"whether {within} is open; {size}, and {_more(line)}.",
     }[line.verdict]
 
 
@@ -139,8 +138,8 @@ def _monotone(line: Measured) -> str:
         "reproduced": f"{fact}, more than {margin}, and no step runs back{_where(line)}.",
         "not reproduced": f"{little}{_where(line)}.",
         "opposite": f"{sweep} {back}, against the claim, by {_size(line, -1)}{_where(line)}.",
-        "inconclusive": f"whether {sweep} {way} by more than {margin} is open, the change is "
-        f"{_size(line)}{_where(line)}; {_more(line)}.",
+        "inconclusive": f"whether {sweep} {way} by more than {margin} is open; the change is "
+        f"{_size(line)}{_where(line)}, and {_more(line)}.",
     }[line.verdict]
 
 

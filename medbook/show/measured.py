@@ -9,6 +9,10 @@ MARKS = {
     "reproduced": "✓", "not reproduced": "✗", "opposite": "⇄", "inconclusive": "?",
     "not tested": "–",
 }  # fmt: skip
+OUTCOMES = {  # of a control, which is a claim that there is no effect
+    "reproduced": "held", "not reproduced": "failed", "inconclusive": "undecided",
+    "not tested": "not tested",
+}  # fmt: skip
 MINUS, INFINITY = "−", "∞"
 
 
@@ -181,12 +185,13 @@ def by_system(lines: Iterable[Measured]) -> Iterator[tuple[str, list[Measured]]]
         yield slug, sorted(members, key=lambda line: bool(line.guards))
 
 
-def counted(lines: Iterable[Measured]) -> str:
-    """How many lines have which verdict, in words.
+def counted(lines: Iterable[Measured], words: Mapping[str, str] | None = None) -> str:
+    """How many lines have which verdict, in words: those of the verdicts themselves, or others.
 
     >>> counted([])
     'none'
     """
     verdicts = [line.verdict for line in lines]
-    found = [f"{verdicts.count(v)} {v}" for v in MARKS if v in verdicts]
+    named = words or dict(zip(MARKS, MARKS, strict=True))
+    found = [f"{verdicts.count(v)} {word}" for v, word in named.items() if v in verdicts]
     return ", ".join(found) or "none"
