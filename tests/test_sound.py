@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from book_fixtures import Book
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import medbook
+from medbook._book.checks import shown
 from medbook._book.checks.sound import unsound, unsound_replications
 from medbook._book.stored import ledger
 from medbook.learn.training import TrainingLog
@@ -305,6 +307,19 @@ def test_scores_of_arms_and_checks_are_those_that_were_listed(book: Book) -> Non
     (book.root / RESULTS).write_bytes(before)
     found = forged(book, lambda run, arrays: run["checks"][0].update(worst=1e-9))
     assert found == ["claims/one-k1: not what was measured (book/ledger.jsonl)"]
+
+
+def test_tables_of_a_notebook_are_made_again_from_the_results(book: Book) -> None:
+    stored = results.load(book.root / RESULTS)
+    run = shown.restored(stored)
+    tables = [run.claims_table(), run.arms_table(), run.checks_table()]
+    html = [table._repr_html_() for table in tables]
+    for old, new in (("", ""), ("+0.0", "+0.1"), ("0.9", "0.8"), ("holds", "does not hold")):
+        edited = [text.replace(old, new, 1) if old else text for text in html]
+        outputs = [new_output("display_data", {"text/html": text}) for text in edited]
+        notebook = new_notebook(cells=[new_code_cell("run.claims_table()", outputs=outputs)])
+        found = list(shown.other_tables(notebook, stored))
+        assert any("is not of the stored results" in text for text in found) is bool(old), old
 
 
 def test_a_replication_is_derived_again_too(book: Book) -> None:

@@ -87,7 +87,8 @@ def other_tables(notebook: NotebookNode, stored: Results) -> Iterator[str]:
     """Printed rows that the stored numbers do not give, and claims that no table shows."""
     run = restored(stored)
     claims = run.claims_table()._repr_html_()
-    made = dict(map(_parts, (claims, run.arms_table()._repr_html_())))
+    others = run.arms_table(), run.checks_table()
+    made = dict(map(_parts, (claims, *(table._repr_html_() for table in others))))
     cells, shown = code_cells(notebook), set()
     for number, cell in enumerate(cells, 1):
         for output in cell.outputs:
@@ -125,7 +126,9 @@ def restored(stored: Results) -> Session:
         for claim in stored["claims"]
     }
     place = stored["chapter"], stored["profile"], stored["seed"]
-    return Session(*place, arms=stored.get("arms", []), metrics=stored["metrics"], claims=claims)
+    checks = {check["id"]: check for check in stored.get("checks", ())}
+    arms, metrics = stored.get("arms", []), stored["metrics"]
+    return Session(*place, arms=arms, metrics=metrics, claims=claims, checks=checks)
 
 
 def _number(value: Any, part: str) -> Any:
