@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 
 import medbook
-from medbook import data
+from medbook import data, pilot
 from medbook.data import sources
 from medbook.data.entries import File
+from medbook.data.record import Split
 from medbook.errors import MedbookError
 
 REAL = os.environ.get("MEDBOOK_DATA", "")
@@ -263,6 +264,61 @@ def test_a_record_without_labels_has_no_splits_and_the_other_way_round():
 
 
 # ---------------------------------------------------------------- targets, devices, overlaps
+
+
+def test_one_image_of_each_unit_the_first():
+    groups = torch.tensor([3, 3, 1, 2, 1])
+    images = torch.arange(5.0).reshape(5, 1, 1, 1)
+    found = Split(images, images + 10, groups).one_per_unit()
+    assert found.groups.tolist() == [1, 2, 3]
+    assert found.images.flatten().tolist() == [2, 3, 0]
+    assert found.labels.flatten().tolist() == [12, 13, 10]
+    each_its_own = Split(images, images)
+    assert each_its_own.one_per_unit() is each_its_own
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 11])
+def test_a_set_is_divided_by_its_units(n):
+    whole = data.load("chest_xray_lungs", source="twin")
+    found = data.load("chest_xray_lungs", source="twin", val_units=n)
+    val, test = (set(part.groups.tolist()) for part in (found.val, found.test))
+    assert len(val) == n and not val & test and val | test == set(whole.groups.tolist())
+    assert len(found.val) + len(found.test) == len(whole.images)
+    units = whole.groups.unique().tolist()
+    assert units[0] in val and (n == 1 or units[-1] in val)  # evenly spaced, ends included
+    for part in (found.val, found.test):
+        for image, group in zip(part.images, part.groups, strict=True):
+            assert any(torch.equal(image, w) for w in whole.images[whole.groups == group])
+        assert part.labels is part.images
+    with pytest.raises(MedbookError, match=r"is divided: take its splits; .* val, test, not all"):
+        _ = found.images
+
+
+@pytest.mark.parametrize("n", [-1, 12, 99])
+def test_a_division_leaves_units_for_both(n):
+    with pytest.raises(MedbookError, match=rf"12 units, val_units is {n}: give 1 to 11"):
+        data.load("chest_xray_lungs", source="twin", val_units=n)
+
+
+def test_a_set_with_labels_is_not_divided():
+    with pytest.raises(MedbookError, match="has labels: take its splits"):
+        data.load("breastmnist", source="twin", val_units=3)
+
+
+def test_a_pilot_sees_the_units_to_choose_with_and_no_others(monkeypatch):
+    usual = data.load("chest_xray_lungs", source="twin", val_units=4)
+    monkeypatch.setenv(pilot.VARIABLE, pilot.FULL)
+    found = data.load("chest_xray_lungs", source="twin", val_units=4)
+    assert torch.equal(found.test.images, usual.val.images)
+    assert set(found.test.groups.tolist()).isdisjoint(usual.test.groups.tolist())
+
+
+def test_the_leak_check_shuffles_the_targets_of_a_divided_set():
+    usual = data.load("chest_xray_lungs", source="twin", val_units=4)
+    found = data.load("chest_xray_lungs", source="twin", val_units=4, permute_test_seed=1)
+    assert torch.equal(found.val.labels, usual.val.labels)
+    assert torch.equal(found.test.images, usual.test.images)
+    assert not torch.equal(found.test.labels, usual.test.labels)
 
 
 def test_targets_are_the_images_unless_they_are_shuffled(monkeypatch):

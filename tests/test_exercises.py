@@ -26,7 +26,7 @@ class Exercise(NamedTuple):
 
 
 RAMP = """
-images = torch.linspace(60, 200, 176).expand(1, 1, 176, 176)
+shown = torch.linspace(60, 200, 176).expand(1, 1, 176, 176)
 """
 MIXTURE = """
 from monai.networks.schedulers import DDIMScheduler
@@ -173,10 +173,13 @@ EXERCISES = {
         Exercise(
             (
                 (
-                    "float(psnr(images[:1], worst, 4095.0) -",
-                    "-float(psnr(images[:1], worst, 4095.0) -",
+                    "float(psnr(shown[:1], worst, 4095.0) -",
+                    "-float(psnr(shown[:1], worst, 4095.0) -",
                 ),
-                ("for R in (4095.0, RANGE)", "for R in (RANGE, 4095.0)"),
+                (
+                    "wrong_ssim = float(ssim(shown[:1], worst, 4095.0))",
+                    "wrong_ssim = float(ssim(shown[:1], worst, RANGE))",
+                ),
             ),
             RAMP,
         ),

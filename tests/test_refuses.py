@@ -14,6 +14,10 @@ from torch.nn import functional as F
 from medbook import chapter, refuse
 from medbook.errors import MedbookError
 from medbook.evaluate import probes, stats
+from medbook.evaluate.damages import damage
+from medbook.evaluate.fsim import fsim
+from medbook.evaluate.issm import issm
+from medbook.evaluate.similarity import psnr, ssim
 from medbook.learn import training, views
 from medbook.physics import ct as scanner
 from medbook.physics import mri as magnet
@@ -80,7 +84,7 @@ def pair(function: Callable, name: str, *options: object) -> list[Case]:
     ]
 
 
-MEASURES = (similarity.psnr, similarity.ssim, similarity.ms_ssim, similarity.fsim, similarity.issm)
+MEASURES = (psnr, ssim, fsim, issm)
 CASES = {
     "a range": [
         *(Case(partial(m, UNIT, UNIT), "data_range is missing: float32") for m in MEASURES),
@@ -97,15 +101,14 @@ CASES = {
         Case(lambda: unlearnable.psnr(UNIT, UNIT), "float32 .*: this PSNR is of uint8"),
     ],
     "a size": [
-        Case(lambda: similarity.ssim(BITS[..., :5], BITS[..., :5]), r"\(2, 1, 16, 5\): SSIM"),
-        Case(lambda: similarity.ms_ssim(BITS, BITS), "161 pixels a side"),
+        Case(lambda: ssim(BITS[..., :5], BITS[..., :5]), r"\(2, 1, 16, 5\): SSIM"),
         Case(lambda: similarity.csim(UNIT, UNIT, 17), "patch is 17"),
         Case(lambda: similarity.csim(UNIT, UNIT, 1), "patch is 1:"),
         Case(lambda: similarity.csim(UNIT, UNIT, floor=-1.0), "floor is -1.0"),
-        Case(lambda: similarity.fsim(BITS.expand(2, 3, 16, 16), BITS.expand(2, 3, 16, 16)), "grey"),
-        Case(lambda: similarity.issm(BITS.expand(2, 3, 16, 16), BITS.expand(2, 3, 16, 16)), "grey"),
-        Case(lambda: similarity.distort("fog", UNIT, torch.ones(2), None), "'fog'.*noise, blur"),
-        Case(lambda: similarity.distort("blur", UNIT, torch.zeros(2), None), "severities .* 0.0"),
+        Case(lambda: fsim(BITS.expand(2, 3, 16, 16), BITS.expand(2, 3, 16, 16)), "grey"),
+        Case(lambda: issm(BITS.expand(2, 3, 16, 16), BITS.expand(2, 3, 16, 16)), "grey"),
+        Case(lambda: damage("fog", UNIT, torch.ones(2), None), "'fog'.*noise, blur"),
+        Case(lambda: damage("blur", UNIT, torch.zeros(2), None), "severities .* 0.0"),
     ],
     "auc": [
         Case(lambda: probes.auc(torch.tensor([[NAN], [1.0]]), LINE), "1 of the scores.* are NaN"),
@@ -363,7 +366,7 @@ def test_images_that_end_at_1_get_the_numbers_of_their_own_range() -> None:
     for measure in MEASURES:
         in_bits = measure(255 * x, 255 * y, 255.0)
         torch.testing.assert_close(measure(x, y, 1.0), in_bits, rtol=1e-5, atol=1e-5)
-    assert 14 < similarity.psnr(x, y, 1.0).item() < 17 and similarity.ssim(x, y, 1.0).item() < 0.9
+    assert 14 < psnr(x, y, 1.0).item() < 17 and ssim(x, y, 1.0).item() < 0.9
 
 
 def test_uint8_says_its_own_range() -> None:

@@ -33,6 +33,7 @@ def load(
     device: str | torch.device = "cpu",
     source: Source = "auto",
     permute_test_seed: int | None = None,
+    val_units: int = 0,
 ) -> Record:
     """Load a data set as tensors.
 
@@ -48,6 +49,8 @@ def load(
             ``"auto"``: real, else the twin and a warning.
         permute_test_seed: shuffle the labels of the test split, or the targets, with this seed, to
             check that nothing is chosen on them; default: ``MEDBOOK_PERMUTE_TEST``, if set.
+        val_units: divide a set without labels by its independent units: so many, evenly spaced,
+            become the split ``val``, the others ``test``; 0 leaves it whole.
 
     Returns:
         Sets with labels: splits of images uint8 (N, C, H, W) and labels int64 (N,). Others: images
@@ -63,21 +66,20 @@ def load(
     """
     known = info(name)
     size = min(known.files) if size is None else size
-    if pilot.kind() and not known.classes:
+    if pilot.kind() and not known.classes and not val_units:
         source = "twin"  # has no validation split, and a pilot must not see what is tested on
     found = obtain(known, size, source)
     facts = {field.name: getattr(found.entry, field.name) for field in fields(Facts)}
     splits = {split: _tensors(arrays) for split, arrays in found.content.items()}
-    return _checked(
-        Record(
-            kind=found.kind,
-            sha256=found.sha256,
-            splits=splits,
-            pixel_mm=known.pixel_mm.get(size),
-            **facts,
-        ),
-        permute_test_seed,
-    ).to(device)
+    record = Record(
+        kind=found.kind,
+        sha256=found.sha256,
+        splits=splits,
+        pixel_mm=known.pixel_mm.get(size),
+        **facts,
+    )
+    record = record.divided(val_units) if val_units else record
+    return _checked(record, permute_test_seed).to(device)
 
 
 def _tensors(arrays: Arrays) -> Split:

@@ -53,6 +53,19 @@ class Split:
         index = index.to(self.labels.device)
         return self.map(lambda tensor: tensor[index])
 
+    def one_per_unit(self) -> "Split":
+        """The first image of each independent unit, in the order of the units.
+
+        >>> images, units = torch.zeros(3, 1, 2, 2), torch.tensor([7, 4, 7])
+        >>> Split(images, images, units).one_per_unit().groups
+        tensor([4, 7])
+        """
+        if self.groups is None:
+            return self
+        units = self.groups.unique()
+        first = (self.groups == units[:, None]).int().argmax(1)
+        return self.subset(first)
+
     def shuffled(self, seed: int) -> "Split":
         """The same images, their labels shuffled among themselves (the leak check)."""
         generator = torch.Generator().manual_seed(seed)
@@ -88,7 +101,8 @@ class Split:
 class Record(Facts):
     """A loaded data set.
 
-    With labels it has `train`, `val` and `test`; without, `images` and what belongs to them.
+    With labels it has `train`, `val` and `test`; without, `images` and what belongs to them, or
+    `val` and `test` if it was divided.
     Whatever is compared with the truth is compared with labels or `targets`, whatever is measured
     or distorted starts from images: the leak check shuffles the former.
 
@@ -156,6 +170,28 @@ class Record(Facts):
         """The same data set on another device."""
         return replace(self, splits={name: s.to(device) for name, s in self.splits.items()})
 
+    def divided(self, val_units: int) -> "Record":
+        """A set without labels in two: images of some units to choose with, the others to test.
+
+        Args:
+            val_units: evenly spaced among the sorted units, they become `val`.
+
+        Raises:
+            MedbookError: the set has labels, or no unit would be left for one of the two.
+        """
+        whole = self._split("all")
+        units = self.groups.unique()
+        if not 0 < val_units < len(units):
+            raise MedbookError(
+                f"{self.name} has {len(units)} units, val_units is {val_units}: give 1 to "
+                f"{len(units) - 1}, so that there are some to choose with and some to test"
+            )
+        count = torch.arange(val_units, device=units.device)
+        spaced = count * (len(units) - 1) // max(val_units - 1, 1)
+        chosen = torch.isin(self.groups, units[spaced])
+        parts = {"val": whole.subset(chosen), "test": whole.subset(~chosen)}
+        return replace(self, splits=parts)
+
     def with_permuted_test(self, seed: int) -> "Record":
         """The same data set, labels of its test images or its targets shuffled (the leak check)."""
         last = list(self.splits)[-1]  # `test` or `all`
@@ -164,6 +200,7 @@ class Record(Facts):
     def _split(self, name: str) -> Split:
         if name not in self.splits:
             have = ", ".join(self.splits)
-            what = "has labels: take its splits" if name == "all" else "has no labels: take images"
+            why = "has labels" if self.classes else "is divided"
+            what = f"{why}: take its splits" if name == "all" else "has no labels: take images"
             raise MedbookError(f"{self.name} {what}; its splits are {have}, not {name}")
         return self.splits[name]

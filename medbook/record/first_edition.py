@@ -14,7 +14,7 @@ from medbook.evaluate import stats
 from medbook.record.claims import Claim, chapter_checks, chapter_claims
 
 CHAPTERS = (
-    "diffusion", "image_similarity", "image_text_pretraining", "mri_reconstruction",
+    "diffusion", "image_text_pretraining", "mri_reconstruction",
     "sparse_view_ct", "structured_sparsity", "unlearnable_examples",
 )  # fmt: skip
 

@@ -141,6 +141,19 @@ def jittered(values: ArrayLike, near: float) -> NDArray[np.float64]:
     return shifts
 
 
+def numbers(ax: Axes, values: ArrayLike, form: str = "%.2f") -> None:
+    """A table (rows, columns) as a picture, each number on its square.
+
+    >>> numbers(plt.figure().subplots(), [[0.5, 1.0]])
+    """
+    squares = np.asarray(values, dtype=float)
+    middle = (squares.max() + squares.min()) / 2
+    ax.imshow(squares, aspect="auto", cmap="gray")
+    for (row, column), value in np.ndenumerate(squares):
+        ink = "black" if value > middle else "white"
+        ax.text(column, row, form % value, color=ink, size=7, ha="center", va="center")
+
+
 def check_text(caption: str, alt: str) -> None:
     """Refuse an empty caption, and an alternative text that is one word or a file name."""
     if not caption.strip() or len(alt.split()) < 2 or alt.endswith((".png", ".svg", ".jpg")):
