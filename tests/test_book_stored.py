@@ -16,8 +16,8 @@ from medbook.trials.closures import NO_CHAPTER_CODE
 MEASURED = {
     "diffusion.laptop": "91bd85b3953ee79f",
     "diffusion.smoke": "1bd23fd779d7fdfc",
-    "image_similarity.laptop": "7b3ed58375ddd047",
-    "image_similarity.smoke": "f7f8ebc96d23a1c8",
+    "image_similarity.laptop": "d9af1c4281aa7253",
+    "image_similarity.smoke": "62ca80ce3c83c434",
     "image_text_pretraining.laptop": "ecd59ee172472911",
     "image_text_pretraining.smoke": "dfb423842547a5d5",
     "mri_reconstruction.laptop": "df8c84b60494fce8",
