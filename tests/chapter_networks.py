@@ -78,14 +78,14 @@ def classified(network: nn.Module, x: Tensor, classes: int = CLASSES) -> Trained
 
 
 def unlearnable_examples(book: ModuleType, profile: str) -> dict[str, Build]:
-    *_, budget = constants(book, profile, "TRAINING", "BUDGET")
+    (effort,) = constants(book, profile, "EFFORT")
 
     def build(kind: str, n: int) -> Trained:
-        x = images(n, 1, SIDE, SIDE)
-        network = book.make_network(getattr(book, kind), x, 2, seed=0, width=budget.width)
+        x = images(n, 3, SIDE, SIDE)
+        network = book.make_network(getattr(book, kind), x, seed=0, width=effort.width)
         return classified(network, x, 2)
 
-    return {kind: partial(build, kind) for kind in ("resnet", "cnn", "vit")}
+    return {kind: partial(build, kind) for kind in ("resnet", "cnn")}
 
 
 def structured_sparsity(book: ModuleType, profile: str) -> dict[str, Build]:

@@ -66,10 +66,6 @@ generator = torch.Generator().manual_seed(0)
 labels = torch.arange(40) % 2
 light = 60 + 60 * labels[:, None, None, None] + 40 * torch.rand(40, 1, 16, 16, generator=generator)
 demo = SimpleNamespace(images=light.to(torch.uint8), labels=labels)
-BUDGET = Budget(1, 1, 1, {"steps": 8, "lr": 1e-2}, width=4)
-ARMS = protections()
-run = SimpleNamespace(map=lambda function, jobs: [function(job) for job in jobs])
-seen = {"SALM": np.array([31.0]), "EM": np.array([25.0])}
 """
 
 EXERCISES = {
@@ -199,7 +195,7 @@ EXERCISES = {
         ),
     ],
     "unlearnable_examples": [
-        Exercise((("r * rho**2", "r**2 * rho**2"), ("-10 * np", "-20 * np")), SETS),
+        Exercise((("r * rho**2", "r**2 * rho**2"), ("-10 * np", "-20 * np"))),
         Exercise(
             (
                 ('"descend": RHO / 2', '"descend": -RHO'),
@@ -207,16 +203,7 @@ EXERCISES = {
             ),
             SETS,
         ),
-        Exercise(
-            (
-                (
-                    "model.score(flat[half:], kinds[half:])",
-                    "model.score(flat[:half], kinds[:half])",
-                ),
-                ("fit(flat[:half], kinds[:half])", "fit(flat[:half], kinds[::-1][:half])"),
-            ),
-            SETS,
-        ),
+        Exercise((("np.argmax(reached)", "np.argmin(reached)"), ("scores > t", "scores < t"))),
     ],
 }
 ALL = [

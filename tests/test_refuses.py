@@ -97,8 +97,6 @@ CASES = {
         *pair(ct.psnr, "images are"),
         *pair(ct.ssim, "images are"),
         *pair(mri.psnr, "images are"),
-        *pair(unlearnable.psnr, "images are"),
-        Case(lambda: unlearnable.psnr(UNIT, UNIT), "float32 .*: this PSNR is of uint8"),
     ],
     "a size": [
         Case(lambda: ssim(BITS[..., :5], BITS[..., :5]), r"\(2, 1, 16, 5\): SSIM"),
@@ -203,8 +201,6 @@ CASES = {
         Case(lambda: unlearnable.keep_top(UNIT, 1.5), "ratio is 1.5"),
         Case(lambda: unlearnable.keep_top(UNIT, -0.1), "ratio is -0.1"),
         Case(lambda: unlearnable.keep_top(UNIT[0], 0.1), r"float32 \(1, 16, 16\)"),
-        Case(lambda: unlearnable.jpeg(UNIT, UNIT), "images are float32"),
-        Case(lambda: unlearnable.jpeg(BITS, BITS, 0), "quality is 0"),
         Case(lambda: mri.set_aside(UNIT[0, 0], 0.5, None), "the mask is float32"),
         Case(lambda: mri.set_aside(UNIT[0, 0] > 0, 2.0, None), "share is 2.0"),
         Case(lambda: mri.hats(1.0), "reach is 1.0"),

@@ -26,7 +26,7 @@ BATCH = {  # at profile gpu
     "sparse_view_ct": 16, "mri_reconstruction": 8, "image_text_pretraining": 128,
 }  # fmt: skip
 STEPS = {  # the constant that sets the length of a chapter's trainings
-    "unlearnable_examples": "TRAINING", "structured_sparsity": "STEPS", "diffusion": "SIZES",
+    "unlearnable_examples": "STEPS", "structured_sparsity": "STEPS", "diffusion": "SIZES",
     "sparse_view_ct": "SIZES", "mri_reconstruction": "STEPS", "image_text_pretraining": "SIZES",
 }  # fmt: skip
 VIEWS = ("view", "detach", "expand", "permute", "transpose", "aten.t.", "slice", "select", "alias",

@@ -15,7 +15,7 @@ from medbook.record.claims import Claim, chapter_checks, chapter_claims
 
 CHAPTERS = (
     "diffusion", "image_text_pretraining", "mri_reconstruction",
-    "sparse_view_ct", "structured_sparsity", "unlearnable_examples",
+    "sparse_view_ct", "structured_sparsity",
 )  # fmt: skip
 
 Entry = dict[str, Any]
