@@ -569,7 +569,8 @@ measured(thefts, f"RetinaMNIST, clean test images ({graded.kind}), {len(SEEDS)} 
 
 # %% [markdown]
 # ### How much noise does it take?
-# The bound $\rho$ against the fraction $r$ of the pixels, with few seeds and no claim; EM is the end of each row. (Profile gpu has a finer grid, down to 4/255 and 1 % of the pixels.)
+# The bound $\rho$ against the fraction $r$ of the pixels, with few seeds and no claim; EM is the end of each row. (Profile gpu has a finer grid, down to 4/255
+# and 1 % of the pixels.)
 
 # %%
 RHOS = run.scale(smoke=(8, 16), laptop=(8, 16), gpu=(4, 8, 12, 16))
