@@ -44,7 +44,8 @@ Build = Callable[[int], Trained]  # from a batch size, on the CPU
 
 def constants(book: ModuleType, profile: str, *wanted: str) -> list[Any]:
     """Values that a chapter's run gives to constants at a profile, without running the chapter."""
-    run = SimpleNamespace(scale=partial(profiles.choose, profile), seeds=lambda n: list(range(n)))
+    size = partial(profiles.choose, profile)
+    run = SimpleNamespace(scale=size, steps=size, seeds=lambda n: list(range(n)))
     scope = vars(book) | {"run": run, "replace": replace}
     tree = ast.parse(chapter.find(book.__name__.removeprefix("medbook_chapter_")).read_text())
     missing = set(wanted)

@@ -26,8 +26,8 @@ MEASURED = {
     "sparse_view_ct.smoke": "561b0c9be8c301e5",
     "structured_sparsity.laptop": "7f5dfba62e3d4446",
     "structured_sparsity.smoke": "8e79482fa8ecec4d",
-    "unlearnable_examples.laptop": "f0b0c8d7db89b472",
-    "unlearnable_examples.smoke": "8c8d384f3ce446b7",
+    "unlearnable_examples.laptop": "b9b41603bd3cc193",
+    "unlearnable_examples.smoke": "60db1a839b3b6f71",
 }
 DECIDED = ("id", "hash", "verdict", "effect", "low", "high", "n", "effects")
 
