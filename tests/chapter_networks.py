@@ -90,7 +90,7 @@ def unlearnable_examples(book: ModuleType, profile: str) -> dict[str, Build]:
 
 
 def structured_sparsity(book: ModuleType, profile: str) -> dict[str, Build]:
-    steps, _, builders = constants(book, profile, "STEPS", "TICKS", "BUILD")
+    steps, builders = constants(book, profile, "STEPS", "BUILD")
 
     def build(kind: str, arm: str, n: int) -> Trained:
         x = images(n, 1, 32, 32)

@@ -73,10 +73,8 @@ EXERCISES = {
         Exercise(
             (("math.comb(m, n)) / n", "math.comb(m, n))"), ("/ (16 + bits[", "/ (12 + bits["))
         ),
-        Exercise(
-            (("kernel.reshape(1, -1), 2, 4", "kernel, 2, 4"), ("= fullest_group(flat, 4)", "= 2"))
-        ),
         Exercise((("/ (1 - 0.9)", ""), ("steps / 2 /", "steps /"))),
+        Exercise((("8 >> min", "16 >> min"), ("int(4 * u), 3", "int(5 * u), 3"))),
     ],
     "diffusion": [
         Exercise(

@@ -196,8 +196,8 @@ CASES = {
         Case(lambda: sparsity.fullest_group(torch.ones(0, 8), 4), r"weights float32 \(0, 8\)"),
         Case(lambda: sparsity.sad([], []), "are none"),
         Case(lambda: sparsity.sad([ONE], [TWO]), r"\(1, 3\).*\(2, 3\)"),
-        Case(lambda: sparsity.stepwise(0.5, 3, 16), "no way to 3:16 by halves"),
-        Case(lambda: sparsity.stepwise(0.5, 0, 16), "no way to 0:16 by halves"),
+        Case(lambda: sparsity.stepwise(0.8)(0.5, 3, 16), "no way to 3:16 by halves"),
+        Case(lambda: sparsity.stepwise(0.8)(0.5, 0, 16), "no way to 0:16 by halves"),
         Case(lambda: unlearnable.keep_top(UNIT, 1.5), "ratio is 1.5"),
         Case(lambda: unlearnable.keep_top(UNIT, -0.1), "ratio is -0.1"),
         Case(lambda: unlearnable.keep_top(UNIT[0], 0.1), r"float32 \(1, 16, 16\)"),
@@ -376,7 +376,7 @@ def test_what_is_valid_stays_so() -> None:
     """The ends of what is accepted."""
     assert len(diffusion.descent(diffusion.alpha_bars(), 1000)) == 1000
     assert len(diffusion.descent(diffusion.alpha_bars(), 1)) == 1
-    assert sparsity.stepwise(0.0, 4, 4) == (4, 4)
+    assert sparsity.stepwise(0.8)(0.0, 4, 4) == (4, 4)
     assert language.info_nce(TWO, TWO, equal=torch.eye(2) > 0).item() >= 0
     assert probes.auc(torch.tensor([[-torch.inf], [torch.inf]]), LINE) == 1.0
     soft = F.one_hot(WORDS, 3).float()

@@ -13,7 +13,6 @@ from joblib.externals.loky.backend.reduction import dumps
 from torch import nn
 from torch.nn import functional as F
 
-import medbook
 from medbook import chapter, data
 from medbook.errors import MedbookError
 from medbook.record import claims
@@ -21,13 +20,13 @@ from medbook.record import claims
 book = chapter.load("structured_sparsity")
 BUILD = {
     "ResNet": partial(book.resnet, width=16),
-    "ViT": partial(book.Transformer, blocks=1, hidden=128),
+    "ViT": partial(book.Transformer, width=64),
 }
 TRAINING = {
     "ResNet": {"optimizer": "sgd", "lr": 0.4},
     "ViT": {"optimizer": "adamw", "lr": 2e-3, "schedule": "onecycle", "clip": 1.0},
 }
-ALL = {kind: book.recipes(kind) for kind in book.HEADLINE}
+ALL = {kind: book.recipes(kind) for kind in BUILD}
 NAMES = [(kind, arm) for kind, recipes in ALL.items() for arm in recipes]
 
 
@@ -110,8 +109,7 @@ def step(recipe, w, lr=0.1, weight=None):
     """One step of SGD on a linear layer, and the gradient of the loss by the masked weights."""
     layer = nn.Linear(w.shape[1], w.shape[0], bias=False, dtype=w.dtype)
     layer.weight.data = w.clone()
-    pruning = book.NMSparse(layer.weight, recipe, 10)
-    book.parametrize.register_parametrization(layer, "weight", pruning, unsafe=True)
+    book.masked(layer, recipe, 10)
     x, y = (weights(5, w.shape[1 - k], seed=k + 1, dtype=w.dtype) for k in range(2))
     (layer(x) - y).square().sum().backward()
     stored = layer.parametrizations.weight.original
@@ -145,21 +143,34 @@ def test_the_decay_acts_on_pruned_weights_only_unless_everywhere():
     torch.testing.assert_close(plain - everywhere, 0.1 * 0.5 * w)
 
 
-def test_the_true_gradient_is_autograds():
+def test_shrinking_acts_on_pruned_weights_and_only_in_training():
     w = weights(6, 16, dtype=torch.float64)
-    recipe = book.Recipe(m=4, beta=lambda u: 0.25, chain=True)
-    after, g, gate = step(recipe, w)
-    torch.testing.assert_close(after, w - 0.1 * g * gate)
-    straight, _, _ = step(replace(recipe, chain=False), w)
-    assert not torch.allclose(after, straight)
+    mask = book.nm_mask(w, 1, 4)
+    plain, _, _ = step(book.Recipe(m=4), w)
+    shrunk, _, _ = step(book.Recipe(m=4, shrink=1.0), w)  # the first of ten steps
+    torch.testing.assert_close(plain - shrunk, 0.1 * w * (1 - mask))  # the gradient is the same
+    layer = layer_of(book.Recipe(m=4, shrink=0.1)).eval()
+    before = layer.parametrizations.weight.original.detach().clone()
+    assert torch.equal((layer.weight != 0).float(), book.nm_mask(before, 1, 4))
+    assert torch.equal(layer.parametrizations.weight.original, before)
+
+
+def test_one_group_comes_to_rest_with_a_decay_alone():
+    """With the decay, what is kept is the least-squares answer; without, the four weights tie."""
+    swaps = {}
+    for decay in (0.0, 2.0):
+        path = book.one_group(book.Recipe(2, 4, decay=decay), 500)
+        used = book.nm_mask(path, 2, 4)
+        swaps[decay] = int((used[1:] != used[:-1]).any(1).sum())
+        assert path.shape == (500, 4)
+    assert swaps[2.0] < 20 < 200 < swaps[0.0]
+    torch.testing.assert_close(path[-1], torch.tensor([1.0, 0.9, 0.5, 0.4]), atol=0.15, rtol=0)
 
 
 def layer_of(recipe, steps=10, inputs=16):
     layer = nn.Linear(inputs, 4)
     layer.weight.data = weights(4, inputs)
-    pruning = book.NMSparse(layer.weight, recipe, steps)
-    book.parametrize.register_parametrization(layer, "weight", pruning, unsafe=True)
-    return layer
+    return book.masked(layer, recipe, steps)
 
 
 def test_the_mask_follows_the_weights_unless_it_is_frozen():
@@ -177,7 +188,7 @@ def test_the_mask_follows_the_weights_unless_it_is_frozen():
 
 
 def test_evaluation_uses_the_final_pattern_whatever_the_schedule_says():
-    for recipe in (book.Recipe(beta=lambda u: 1.0), book.Recipe(pattern=book.stepwise)):
+    for recipe in (book.Recipe(beta=lambda u: 1.0), book.Recipe(pattern=book.stepwise(0.8))):
         layer = layer_of(recipe)
         assert (layer.weight != 0).sum() > 4  # in training
         layer.eval()
@@ -185,11 +196,11 @@ def test_evaluation_uses_the_final_pattern_whatever_the_schedule_says():
 
 
 def test_beta_and_pattern_follow_the_steps_that_were_made():
-    layer = layer_of(book.Recipe(beta=book.linear(0.5)), steps=4)
+    layer = layer_of(book.Recipe(beta=lambda u: max(0.0, 1 - 2 * u)), steps=4)
     w, mask = weights(4, 16), book.nm_mask(weights(4, 16), 1, 16)
     for beta in (1.0, 0.5, 0.0, 0.0):
         torch.testing.assert_close(layer.weight.detach(), w * (mask + beta * (1 - mask)))
-    layer = layer_of(book.Recipe(pattern=book.stepwise), steps=5)
+    layer = layer_of(book.Recipe(pattern=book.stepwise(0.8)), steps=5)
     assert [int((layer.weight != 0).sum()) for _ in range(5)] == [60, 32, 16, 8, 4]
 
 
@@ -197,35 +208,31 @@ def test_beta_and_pattern_follow_the_steps_that_were_made():
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (1, 8), (1, 16), (1, 32), (2, 16), (4, 4)])
-def test_patterns_tighten_to_the_last_one_in_equal_intervals(n, m):
+@pytest.mark.parametrize("end", [0.25, 0.8, 1.0])
+def test_patterns_tighten_to_the_last_one_in_equal_intervals(n, m, end):
     u = np.linspace(0, 1, 240, endpoint=False)
-    for schedule in (book.stepwise, book.geometric):
-        found = [schedule(float(x), n, m) for x in u]
-        assert found[-1] == (n, m)
-        lengths = [len(list(same)) for _, same in itertools.groupby(found)]
+    found = [book.stepwise(end)(float(x), n, m) for x in u]
+    halvings = int(math.log2(m // n))
+    expected = [(m - 1 if k == 0 else m // 2**k, m) for k in range(halvings)]
+    assert list(dict.fromkeys(found)) == expected + ([(n, m)] if end < 1 or not halvings else [])
+    if halvings:
+        tightening = [pattern for pattern in found if pattern != (n, m)]
+        lengths = [tightening.count(pattern) for pattern in expected]
         assert max(lengths) - min(lengths) <= 1
-        kept = [a / b for a, b in found]
-        assert all(a >= b for a, b in itertools.pairwise(kept))
-    count = len({book.stepwise(float(x), n, m) for x in u})
-    assert count == int(math.log2(m // n)) + 1
-    assert {a / b for a, b in (book.geometric(float(x), n, m) for x in u)} == {n / m}
+        assert len(tightening) == pytest.approx(240 * end, abs=1)
 
 
-@pytest.mark.parametrize("beta", [book.linear(0.8), book.exponential(5.0), book.until(0.5)])
-def test_beta_falls_from_one_to_nearly_zero(beta):
-    values = [beta(k / 400) for k in range(400)]
-    assert values[0] == 1 and all(a >= b for a, b in itertools.pairwise(values))
-    assert values[-1] < 0.01
-    for kind, arm in NAMES:
-        if arm not in ("dense", "constant"):
-            assert ALL[kind][arm].beta(399 / 400) < 0.01, arm
-
-
-def test_exponential_and_linear_are_eq_2():
+@pytest.mark.parametrize("rate", [2.5, 5.0, 20.0])
+def test_beta_is_eq_2(rate):
     steps = 400
     for t in (0, 1, 100, 399):
-        assert book.exponential(10.0)(t / steps) == pytest.approx(math.exp(-10 / steps * t))
-        assert book.linear(0.8)(t / steps) == pytest.approx(max(0, 1 - t / (0.8 * steps)))
+        assert book.exponential(rate)(t / steps) == pytest.approx(math.exp(-rate / steps * t))
+
+
+def test_every_arm_but_dense_ends_pruned():
+    for kind, arm in NAMES:
+        last = ALL[kind][arm].beta(399 / 400), ALL[kind][arm].pattern(399 / 400, 1, 16)
+        assert last[1] == (1, 16) and (last[0] < 0.01) == (arm != "dense"), arm
 
 
 # --- SAD ------------------------------------------------------------------------------------------
@@ -244,8 +251,7 @@ def churn(recipe, steps=200):
     w, generator = weights(64, 16), torch.Generator().manual_seed(3)
     layer = nn.Linear(16, 64, bias=False)
     layer.weight.data = w.clone()
-    pruning = book.NMSparse(layer.weight, recipe, steps)
-    book.parametrize.register_parametrization(layer, "weight", pruning, unsafe=True)
+    book.masked(layer, recipe, steps)
     stored = layer.parametrizations.weight.original
     optimizer, total = torch.optim.SGD([stored], lr=0.1), 0.0
     for _ in range(steps):
@@ -272,7 +278,7 @@ def test_the_decay_calms_the_mask_and_fades_pruned_weights():
 
 def test_the_first_step_of_a_network_is_step_0():
     network = book.make_network(BUILD["ViT"], torch.rand(2, 1, 32, 32), 48, 5)
-    book.sparsify(network, book.Recipe(beta=book.until(0.25)), 4).train()
+    book.sparsify(network, book.Recipe(beta=book.exponential(5.0)), 4).train()
     seen = []
     for _ in range(2):
         network(torch.rand(2, 1, 32, 32))
@@ -296,7 +302,7 @@ def atlas():
 
 def job_of(atlas, kind, recipe):
     training = TRAINING[kind] | {"steps": 4, "batch_size": 8}
-    return book.Job(BUILD[kind], recipe, training, 2, 7, atlas.train, atlas.val, atlas.test)
+    return book.Job(BUILD[kind], recipe, training, 7, atlas.train, atlas.val, atlas.test)
 
 
 @pytest.mark.parametrize("kind", ["ResNet", "ViT"])
@@ -310,7 +316,8 @@ def test_the_layers_that_are_pruned(kind):
         assert others[0] is network.conv1 and layers == others[1:]
     else:
         names = [name for name, x in network.named_modules() if x in layers]
-        assert names == ["vit.blocks.0." + n for n in ("mlp.linear1", "mlp.linear2", "attn.qkv")]
+        pruned = ("mlp.linear1", "mlp.linear2", "attn.qkv")
+        assert names == [f"vit.blocks.{block}.{name}" for block in range(2) for name in pruned]
     assert all(layer.weight.shape[1] % 16 == 0 for layer in layers)
     assert network(torch.rand(2, 1, 32, 32)).shape == (2, 48)
 
@@ -321,7 +328,8 @@ def test_a_finished_network_is_plain_and_has_its_pattern(kind):
     network, dense, used, kept = (book.make_network(BUILD[kind], x, 48, k) for k in (5, 5, 6, 7))
     dense.eval()
     book.sparsify(network, book.Recipe(), 4)
-    used, kept = book.finished(network, used), book.finished(network, kept, pruned=False)
+    used = book.finished(network, used, book.Recipe())
+    kept = book.finished(network, kept, book.Recipe(dense=True))
     for layer, whole in zip(book.sparse_layers(used), book.sparse_layers(dense), strict=True):
         assert not book.parametrize.is_parametrized(layer)
         assert np.array_equal(
@@ -333,30 +341,92 @@ def test_a_finished_network_is_plain_and_has_its_pattern(kind):
 
 @pytest.mark.parametrize(("kind", "arm"), NAMES, ids=lambda name: name)
 def test_an_arm_trains_and_keeps_its_pattern(atlas, kind, arm):
-    outcome = book.trial(job_of(atlas, kind, ALL[kind][arm]))
+    recipe = ALL[kind][arm]
+    outcome = book.trial(job_of(atlas, kind, recipe))
     assert outcome.test.shape == (len(atlas.test),) and outcome.test.min() >= 0
-    assert outcome.test.max() <= 1
-    assert len(outcome.from_start) == len(outcome.between) == 2
-    assert all(0 <= x <= 2 / 16 for x in outcome.from_start + outcome.between)
-    assert all(map(math.isnan if kind == "ResNet" else math.isfinite, outcome.second))
-    if arm == "dense":
-        assert outcome.fullest == 16 and outcome.kept == 1
-    else:
-        assert outcome.fullest == 1 and outcome.kept == pytest.approx(1 / 16)
-    assert -1 <= outcome.agreement <= 1
+    assert outcome.test.max() <= 1 and 0 <= outcome.validation <= 1
+    assert 1 / 48 <= outcome.floor < 0.2
+    assert 0 <= outcome.sad <= 2 * min(recipe.n / recipe.m, 1 - recipe.n / recipe.m)
+    assert outcome.excess == 0 and 0 < outcome.faded < 1
 
 
-def test_a_trial_repeats_itself_and_looks_at_no_test_label(atlas):
-    recipe = ALL["ResNet"]["SR-STE"]
-    first, again, other = (
-        book.trial(job_of(images, "ResNet", recipe))
-        for images in (atlas, atlas, atlas.with_permuted_test(3))
-    )
-    for outcome in (again, other):
+def trained_on(atlas, recipe=None, kind="ResNet"):
+    return book.trial(job_of(atlas, kind, recipe or ALL[kind]["SR-STE"]))
+
+
+def with_split(atlas, name, split):
+    return replace(atlas, splits=atlas.splits | {name: split})
+
+
+@pytest.mark.parametrize("kind", ["ResNet", "ViT"])
+def test_a_trial_repeats_itself_and_sees_neither_test_images_nor_held_out_labels(atlas, kind):
+    first = trained_on(atlas, kind=kind)
+    noise = torch.randint(0, 256, atlas.test.images.shape, dtype=torch.uint8)
+    other_images = with_split(atlas, "test", replace(atlas.test, images=noise))
+    permuted = atlas.with_permuted_test(3)
+    for images in (atlas, permuted, other_images):
+        outcome = trained_on(images, kind=kind)
         assert outcome.log.weights == first.log.weights
-        assert outcome.validation == first.validation
-        assert outcome.from_start == first.from_start
-    assert np.array_equal(first.test, again.test) and not np.array_equal(first.test, other.test)
+        assert outcome.validation == first.validation and outcome.floor == first.floor
+        assert outcome.sad == first.sad and outcome.faded == first.faded
+        assert images is not atlas or np.array_equal(outcome.test, first.test)
+        assert images is not permuted or not np.array_equal(outcome.test, first.test)
+    one_kind = replace(atlas.val, labels=torch.zeros_like(atlas.val.labels))
+    other_val = trained_on(with_split(atlas, "val", one_kind), kind=kind)
+    assert other_val.log.weights == first.log.weights
+    assert np.array_equal(other_val.test, first.test) and other_val.validation != first.validation
+
+
+def test_training_labels_images_and_seed_matter(atlas):
+    first = trained_on(atlas)
+    shuffled = trained_on(with_split(atlas, "train", atlas.train.shuffled(3)))
+    assert shuffled.log.weights != first.log.weights
+    other_seed = book.trial(replace(job_of(atlas, "ResNet", ALL["ResNet"]["SR-STE"]), seed=8))
+    assert other_seed.log.losses[0] != first.log.losses[0]
+
+
+def test_arms_start_alike_and_part_where_they_should(atlas):
+    """One initialisation and order for all: what differs in the first loss is the mask alone."""
+    first = {
+        arm: trained_on(atlas, ALL["ResNet"][arm]).log.losses
+        for arm in ("dense", "STE", "SR-STE", "fixed mask", "decay/10 on all", "STE 2:4")
+    }
+    assert len({losses[0] for losses in first.values()}) == 3  # 1:16, 2:4, dense
+    assert len({losses[2] for losses in first.values()}) == len(first)
+
+
+def test_the_scored_network_is_the_pruned_one_unless_dense(atlas, monkeypatch):
+    seen = []
+    monkeypatch.setattr(book, "scores", lambda network, split: seen.append(network) or np.zeros(1))
+    for arm in ("MdGf-Exponential", "SdGf-Stepwise", "dense"):
+        book.trial(job_of(atlas, "ViT", ALL["ViT"][arm]))
+    kept = [{book.fullest_group(x.weight, 16) for x in book.sparse_layers(n)} for n in seen]
+    validation, untrained, test = range(3)  # the order in which a trial scores
+    assert [kept[3 * k + validation] for k in range(3)] == [{1}, {1}, {16}]
+    assert [kept[3 * k + test] for k in range(3)] == [{1}, {1}, {16}]
+    assert all(kept[3 * k + untrained] == {16} for k in range(3))
+
+
+def test_the_divergence_of_a_trial_is_from_the_first_masks_to_the_last(atlas):
+    job = job_of(atlas, "ViT", ALL["ViT"]["STE"])
+    still = replace(job, training=job.training | {"lr": 1e-12, "weight_decay": 0.0})
+    assert book.trial(still).sad == 0 < book.trial(job).sad
+
+
+def test_faded_compares_pruned_with_kept_weights(atlas):
+    network = book.sparsify(book.new(job_of(atlas, "ViT", book.Recipe())), book.Recipe(), 4)
+    for w in book.stored(network):
+        w.data = 0.25 + 0.75 * book.nm_mask(w.data, 1, 16)
+    assert book.faded(network, book.Recipe()) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("score", "floor"), [(0.0, 1 / 48), (0.5, 0.5)])
+def test_the_floor_is_guessing_or_the_untrained_network(atlas, monkeypatch, score, floor):
+    job, seen = job_of(atlas, "ResNet", ALL["ResNet"]["STE"]), []
+    monkeypatch.setattr(book, "scores", lambda net, _: seen.append(net) or np.full(2, score))
+    assert book.floor(job) == floor
+    untrained = book.new(job).state_dict()
+    assert all(torch.equal(v, untrained[k]) for k, v in seen[0].state_dict().items())
 
 
 def test_jobs_travel_to_worker_processes_from_a_notebook(atlas):
@@ -364,40 +434,29 @@ def test_jobs_travel_to_worker_processes_from_a_notebook(atlas):
     path = chapter.find("structured_sparsity")
     notebook = {"__name__": "__main__"}
     exec(compile(chapter.defining_source(path.read_text()), str(path), "exec"), notebook)
-    recipe, vit = notebook["recipes"]("ViT")["MdGf-Linear"], notebook["Transformer"]
+    recipe, vit = notebook["recipes"]("ViT")["MdGf-Exponential"], notebook["Transformer"]
     splits = atlas.train, atlas.val, atlas.test
-    job = notebook["Job"](partial(vit, blocks=1, hidden=128), recipe, {}, 2, 7, *splits)
+    job = notebook["Job"](partial(vit, width=64), recipe, {}, 7, *splits)
     assert dumps((notebook["trial"], job))
-
-
-def test_the_hook_is_gone_after_the_block():
-    calls, w = [], torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.SGD([w], lr=1.0)
-    with pytest.raises(RuntimeError), book.watching(lambda *_: calls.append(1)):
-        optimizer.step()
-        raise RuntimeError
-    optimizer.step()
-    assert calls == [1]
 
 
 @pytest.mark.parametrize("kind", ["ResNet", "ViT"])
 def test_nothing_to_prune_gives_the_dense_network(atlas, kind):
-    """Negative control; a decay on kept weights, or a beta below 1 on them, would show."""
+    """A decay on kept weights, or a beta below 1 on them, would show."""
     whole = {arm: replace(recipe, n=16, m=16) for arm, recipe in ALL[kind].items()}
-    found = {arm: book.answers(job_of(atlas, kind, recipe)) for arm, recipe in whole.items()}
-    everywhere = found.pop("decay / 5 on all", None)
-    assert all(np.array_equal(found["dense"], answer) for answer in found.values())
-    assert everywhere is None or not np.array_equal(everywhere, found["dense"])
+    found = {arm: trained_on(atlas, recipe, kind).log.losses for arm, recipe in whole.items()}
+    everywhere = found.pop("decay/10 on all", None)
+    assert set(found.values()) == {found["dense"]} and everywhere != found["dense"]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "arms"),
     [
-        ('"SR-STE, decay / 25": Recipe(decay=decay / 25)',
-         '"SR-STE, decay / 25": Recipe(decay=decay / 26)', {"SR-STE, decay / 25"}),
-        ("factor = 8 >>", "factor = 16 >>", {"SdGf-Geometric"}),
+        ('"decay/10": Recipe(decay=DECAY / 10)', '"decay/10": Recipe(decay=DECAY / 9)',
+         {"decay/10"}),
+        ("return (m - 1, m) if k == 0", "return (m - 2, m) if k == 0", {"SdGf-Stepwise"}),
         ("math.exp(-rate * u)", "math.exp(-rate * u / 2)",
-         {"MdGf-Exponential", "MdGf-Exponential, true gradient"}),
+         {"dense", "MdGf-Exponential", "MdGf-Exponential 2:4"}),
         ("conv1_t_size=5", "conv1_t_size=3", {arm for kind, arm in NAMES if kind == "ResNet"}),
         ("num_heads=4", "num_heads=2", {arm for kind, arm in NAMES if kind == "ViT"}),
         ("r.decay * where", "2 * r.decay * where", {arm for _, arm in NAMES}),
@@ -408,7 +467,7 @@ def test_an_edit_of_one_arm_changes_the_jobs_of_no_other(atlas, old, new, arms):
         splits = atlas.train, atlas.val, atlas.test
         build = {"ResNet": partial(book.resnet, width=16), "ViT": book.Transformer}
         return {
-            (kind, arm): (book.trial, book.Job(build[kind], recipe, {}, 2, 7, *splits))
+            (kind, arm): (book.trial, book.Job(build[kind], recipe, {}, 7, *splits))
             for kind in build for arm, recipe in book.recipes(kind).items()
         }  # fmt: skip
 
@@ -437,34 +496,9 @@ def test_scores_are_means_over_orientations():
 
 # --- the claims -----------------------------------------------------------------------------------
 
-CLAIMS = claims.chapter_claims("structured_sparsity")
-JUDGED = [claim for claim in CLAIMS.values() if claim.kind != "exact"]
-GREATER = [claim for claim in JUDGED if claim.kind == "greater"]
 
-
-@pytest.mark.parametrize("claim", JUDGED, ids=lambda claim: claim.id)
-def test_a_baseline_passed_as_ours_is_not_reproduced(claim):
-    run = medbook.start("structured_sparsity", profile="laptop")
-    level = np.random.default_rng(0).random((5, 40))
-    noise = np.random.default_rng(1).normal(0, 0.1, (2, 5, 40))  # of two runs of one arm
-    units = np.arange(40)
-    if claim.kind == "monotone":
-        verdict = run.claim(claim.id, ours=np.repeat(level[:, :1], 4, axis=1))
-    elif claim.kind == "greater":
-        verdict = run.claim(claim.id, ours=level + noise[0], baseline=level + noise[1], units=units)
-        assert run.claim(claim.id, ours=level, baseline=level, units=units) != "reproduced"
-    else:  # a tie is what these kinds claim: ours must be worse to fail
-        worse = -5 * claim.margin if claim.better == "higher" else 5 * claim.margin
-        ours = level + worse + 0.1 * noise[0]
-        verdict = run.claim(claim.id, ours=ours, baseline=level + 0.1 * noise[1], units=units)
-    assert verdict != "reproduced"
-
-
-@pytest.mark.parametrize("claim", GREATER, ids=lambda claim: claim.id)
-def test_arms_passed_in_the_wrong_order_are_opposite(claim):
-    run = medbook.start("structured_sparsity", profile="laptop")
-    noise = np.random.default_rng(1).normal(0, 0.1, (2, 5, 40))
-    effect = max(1, 10 * claim.margin) * (1 if claim.better == "higher" else -1)
-    ours, baseline, given = noise[0] + effect, noise[1], {"units": np.arange(40)}
-    assert run.claim(claim.id, ours=ours, baseline=baseline, **given) == "reproduced"
-    assert run.claim(claim.id, ours=baseline, baseline=ours, **given) == "opposite"
+def test_claims_name_arms_that_are_trained():
+    arms = {f"{kind} {arm}" for kind, arm in NAMES}
+    for claim in claims.chapter_claims("structured_sparsity").values():
+        named = [x for v in claim.arms.values() for x in ([v] if isinstance(v, str) else v)]
+        assert set(named) <= arms, claim.id

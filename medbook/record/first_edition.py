@@ -14,8 +14,7 @@ from medbook.evaluate import stats
 from medbook.record.claims import Claim, chapter_checks, chapter_claims
 
 CHAPTERS = (
-    "diffusion", "image_text_pretraining", "mri_reconstruction",
-    "sparse_view_ct", "structured_sparsity",
+    "diffusion", "image_text_pretraining", "mri_reconstruction", "sparse_view_ct",
 )  # fmt: skip
 
 Entry = dict[str, Any]
