@@ -399,7 +399,7 @@ def test_the_scored_network_is_the_pruned_one_unless_dense(atlas, monkeypatch):
     seen = []
     monkeypatch.setattr(book, "scores", lambda network, split: seen.append(network) or np.zeros(1))
     for arm in ("MdGf-Exponential", "SdGf-Stepwise", "dense"):
-        book.trial(job_of(atlas, "ViT", ALL["ViT"][arm]))
+        book.trial(job_of(atlas, "ResNet", ALL["ResNet"][arm]))
     kept = [{book.fullest_group(x.weight, 16) for x in book.sparse_layers(n)} for n in seen]
     validation, untrained, test = range(3)  # the order in which a trial scores
     assert [kept[3 * k + validation] for k in range(3)] == [{1}, {1}, {16}]

@@ -477,6 +477,9 @@ def finished(network: nn.Module, plain: nn.Module, recipe: Recipe) -> nn.Module:
     return plain.eval()
 
 # %% [markdown]
+# The authors of MdGf and SdGf made them for transformers. A transformer as small as ours may have weights to spare even at 1:32; whether it has is one of the
+# questions (pgf-nm-15). So the schedules are tested in the ResNet, too, where the decay of SR-STE acts as its authors wrote it.
+#
 # **Arms.** Those of one network share images, order, initial weights, steps, batch, optimiser and learning rate. The pattern is 1:16 for the ResNet and 1:32
 # for the transformer, if not stated otherwise:
 #
@@ -485,11 +488,12 @@ def finished(network: nn.Module, plain: nn.Module, recipe: Recipe) -> nn.Module:
 # | dense | both | what pruning costs |
 # | STE | both | the baseline of both papers: straight through, no decay |
 # | SR-STE | both | eq. 1 at its best decay |
+# | MdGf-Exponential | both | eq. 2 |
+# | SdGf-Stepwise | ResNet | the tightened pattern |
 # | fixed mask | ResNet | the cheapest rival: the mask of the random initial weights, for ever |
-# | decay/10, minus decay/10, decay/10 on all | ResNet | the mechanism and its controls, with fewer seeds |
+# | decay/10, minus decay/10, decay/10 on all | ResNet | the mechanism of SR-STE and its controls, with fewer seeds |
 # | STE 2:4, SR-STE 2:4 | ResNet | the SR-STE paper's own pattern |
-# | MdGf-Exponential, SdGf-Stepwise | transformer | eq. 2 and the tightened pattern |
-# | SR-STE 2:4, MdGf-Exponential 2:4 | transformer | a pattern at which SR-STE is said to suffice: the control |
+# | MdGf-Exponential 2:4 | ResNet | with SR-STE 2:4, the control: at 2:4 SR-STE is said to suffice |
 
 # %% tags=["define"]
 DECAY = 0.05  # lambda of SR-STE in the ResNet, chosen on validation images
@@ -497,17 +501,14 @@ DECAY = 0.05  # lambda of SR-STE in the ResNet, chosen on validation images
 def recipes(kind: str) -> dict[str, Recipe]:
     """The arms of a network, "ResNet" or "ViT"."""
     used = {"beta": exponential(0.0), "dense": True}  # beta stays 1
-    fade = exponential(5.0)
     if kind == "ViT":
         return {
             "dense": Recipe(1, 32, **used),
             "STE": Recipe(1, 32),
             "SR-STE": Recipe(1, 32, shrink=1.8),
-            "MdGf-Exponential": Recipe(1, 32, beta=fade),
-            "SdGf-Stepwise": Recipe(1, 32, pattern=stepwise(0.2)),
-            "SR-STE 2:4": Recipe(2, 4, shrink=1.8),
-            "MdGf-Exponential 2:4": Recipe(2, 4, beta=fade),
+            "MdGf-Exponential": Recipe(1, 32, beta=exponential(5.0)),
         }
+    fade = exponential(20.0)
     return {
         "dense": Recipe(**used),
         "fixed mask": Recipe(freeze=0.0),
@@ -516,15 +517,19 @@ def recipes(kind: str) -> dict[str, Recipe]:
         "decay/10": Recipe(decay=DECAY / 10),
         "minus decay/10": Recipe(decay=-DECAY / 10),
         "decay/10 on all": Recipe(decay=DECAY / 10, everywhere=True),
+        "MdGf-Exponential": Recipe(beta=fade),
+        "SdGf-Stepwise": Recipe(pattern=stepwise(0.2)),
         "STE 2:4": Recipe(2, 4),
         "SR-STE 2:4": Recipe(2, 4, decay=DECAY),
+        "MdGf-Exponential 2:4": Recipe(2, 4, beta=fade),
     }
 
 # %% [markdown]
 # **Metric.** The share of right answers over the eight orientations of an image, averaged over 1,800 test images, equally many of each kind. Guessing gives
 # 1/48. The test images are used once, after the last step, with the final pattern. The *floor* of an arm is the better of guessing and the untrained network.
 #
-# **Hyper-parameter search.** On validation images alone, with seeds of their own, four settings each:
+# **Hyper-parameter search.** On validation images alone, with seeds of their own, four settings each, and more where the best of them was at the edge of its
+# grid:
 #
 # | what | settings tried | chosen |
 # |---|---|---|
@@ -534,12 +539,13 @@ def recipes(kind: str) -> dict[str, Recipe]:
 # | learning rate of the transformer, with STE; shared by its arms | 0.001, 0.002, 0.004, 0.008 | 0.004 |
 # | decay of SR-STE in the transformer, through Adam | 0.0002, 0.002, 0.02, 0.2 | |
 # | or past the optimiser (`shrink`) | 1.8, 6, 18, 60 | 1.8 |
-# | $\beta_E T$ of MdGf-Exponential, $T$ steps in all | 2.5, 5, 10, 20 | 5 |
-# | end of SdGf's tightening, as a share of the training | 0.2, 0.4, 0.6, 0.8 | 0.2 |
+# | $\beta_E T$ of MdGf-Exponential, $T$ steps in all: ResNet | 2.5, 5, 10, 20, 40, 80 | 20 |
+# | $\beta_E T$: transformer | 2.5, 5, 10, 20 | 5 |
+# | end of SdGf's tightening in the ResNet, as a share of the training | 0.1, 0.2, 0.4, 0.6, 0.8 | 0.2 |
 #
-# The transformer was searched at 1:16 and in half as many steps. A tiny decay is STE under another name. So a setting counts as SR-STE only if pruned weights
-# *fade*: their mean magnitude, relative to that of kept weights, has to be at most half of what it is with STE. Of those settings the best is used. How far
-# they faded is shown for every arm.
+# The transformer was searched at 1:16 and in half as many steps; twice as many settings of SR-STE were tried there, in the baseline's favour. A tiny decay is
+# STE under another name. So a setting counts as SR-STE only if pruned weights *fade*: their mean magnitude, relative to that of kept weights, has to be at
+# most half of what it is with STE. Of those settings the best is used. How far they faded is shown for every arm.
 
 # %% tags=["define"]
 from functools import partial
@@ -618,8 +624,8 @@ def trial(job: Job) -> Outcome:
 
 # %%
 SEEDS = run.seeds(run.scale(smoke=1, laptop=8, gpu=5))
-VIT_SEEDS = SEEDS[: run.scale(smoke=1, laptop=6, gpu=5)]
-FEW = run.scale(smoke=1, laptop=4, gpu=4)  # seeds of the other decays, and of ViT dense
+VIT_SEEDS = SEEDS[: run.scale(smoke=1, laptop=5, gpu=5)]
+FEW = run.scale(smoke=1, laptop=4, gpu=4)  # seeds of the other decays
 STEPS = run.steps(smoke=4, laptop=400, gpu=400)  # of the ResNet
 VIT_STEPS = run.steps(smoke=4, laptop=1200, gpu=1200)
 BUILD = {
@@ -641,7 +647,7 @@ def job_of(kind: str, recipe: Recipe, s: int) -> Job:
     return Job(BUILD[kind], recipe, TRAINING[kind], s, train, atlas.val, atlas.test)
 
 def seeds_of(arm: str) -> list[int]:
-    if "decay" in arm or arm == "ViT dense":
+    if "decay" in arm:
         return SEEDS[:FEW]
     return VIT_SEEDS if arm.startswith("ViT") else SEEDS
 
@@ -658,7 +664,10 @@ for (name, _), outcome in zip(jobs, found, strict=True):
     outcomes.setdefault(name, []).append(outcome)
 
 # %%
-TRIED = {"ViT SR-STE": 8, "ResNet fixed mask": 1}  # settings; the others four
+TRIED = {  # settings; the others four
+    "ViT SR-STE": 8, "ResNet fixed mask": 1, "ResNet MdGf-Exponential": 6,
+    "ResNet SdGf-Stepwise": 5,
+}
 units = {
     "units": np.arange(len(atlas.test)),  # patients are not published
     "strata": atlas.test.labels.cpu().numpy(),
@@ -695,9 +704,13 @@ PAIRS = (
         "accuracy of few/ResNet decay/10 on all",
     ),
     ("pgf-nm-12", "accuracy/ViT MdGf-Exponential", "accuracy/ViT SR-STE"),
-    ("pgf-nm-13", "accuracy/ViT SdGf-Stepwise", "accuracy/ViT SR-STE"),
-    ("pgf-nm-14", "accuracy/ViT MdGf-Exponential", "accuracy/ViT STE"),
-    ("pgf-nm-c1", "accuracy/ViT MdGf-Exponential 2:4", "accuracy/ViT SR-STE 2:4"),
+    ("pgf-nm-13", "accuracy/ResNet MdGf-Exponential", "accuracy/ResNet SR-STE"),
+    ("pgf-nm-14", "accuracy/ResNet SdGf-Stepwise", "accuracy/ResNet SR-STE"),
+    ("pgf-nm-15", "accuracy/ViT STE", "accuracy/ViT dense"),
+    (
+        "pgf-nm-c1", "accuracy/ResNet MdGf-Exponential 2:4",
+        "accuracy/ResNet SR-STE 2:4",
+    ),
 )
 for id, ours, baseline in PAIRS:
     run.claim(id, ours=ours, baseline=baseline)
@@ -718,7 +731,8 @@ run.findings()
 
 # %% [markdown]
 # ### What is left of the accuracy?
-# Read *fixed mask* first. It is the cheapest way to have a sparse network: no search, no straight-through gradient, no decay.
+# Read *fixed mask* first. It is the cheapest way to have a sparse network: no search, no straight-through gradient, no decay. Then look at how far *STE* lies
+# from *dense*: that is the room in which the methods can differ.
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.2))
@@ -736,7 +750,7 @@ figure.legend(
 )
 plots.show(
     figure,
-    caption=f"MedNIST ({atlas.kind}), {K} classes of kind and orientation. Patterns, if "
+    caption=f"MedNIST ({atlas.kind}), {K} classes of kind and orientation. Pattern, if "
     "not stated otherwise: ResNet 1:16, transformer 1:32. Dashed: dense.",
     alt="Two dot plots, one line per arm, one dot per seed, mean and interval. Means: "
     + ", ".join(f"{arm} {value:.3f}" for arm, value in mean.items())
