@@ -299,7 +299,8 @@ for ax, (name, recipe) in zip(axes, groups.items(), strict=True):
     swaps[name] = int((used[1:] != used[:-1]).any(1).sum())
     for k in range(4):
         ax.plot(path[:, k], color=plots.COLOURS[k], lw=1, ls=":")
-        ax.plot(path[:, k].where(used[:, k], torch.nan), color=plots.COLOURS[k], lw=2.5)
+        kept = path[:, k].where(used[:, k], torch.nan)
+        ax.plot(kept, color=plots.COLOURS[k], lw=2.5, ls="-")
     ax.set(title=f"{name}: {swaps[name]} changes of the mask", xlabel="step")
 axes[0].set_ylabel("weight")
 plots.show(
