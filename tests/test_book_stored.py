@@ -24,10 +24,10 @@ MEASURED = {
     "mri_reconstruction.smoke": "43bf9cd09d785c72",
     "sparse_view_ct.laptop": "8ed9abe5e694d8ba",
     "sparse_view_ct.smoke": "561b0c9be8c301e5",
-    "structured_sparsity.laptop": "7f5dfba62e3d4446",
-    "structured_sparsity.smoke": "8e79482fa8ecec4d",
     "unlearnable_examples.laptop": "b9b41603bd3cc193",
     "unlearnable_examples.smoke": "60db1a839b3b6f71",
+    "structured_sparsity.laptop": "9b12185962091965",
+    "structured_sparsity.smoke": "5ce0a7bff75c0b4e",
 }
 DECIDED = ("id", "hash", "verdict", "effect", "low", "high", "n", "effects")
 
