@@ -84,8 +84,8 @@ def test_a_sweep_that_runs_back_is_told_from_one_that_hardly_moves() -> None:
     back = Measured(claim(kind="monotone"), record("not reproduced", 0.25, 0.28, 0.31))
     assert "a step on the way runs back" in sentence(back)
     assert "less than the margin" in sentence(line("monotone", "not reproduced"))
-    ends = sentence(line("monotone", "reproduced", scores=[0.61, 0.75, 0.89]))
-    assert "(AUC: 0.610 to 0.890)" in ends  # along the sweep
+    ends = sentence(line("monotone", "reproduced", scores=[0.61, 0.89]))  # last, first
+    assert "(AUC: 0.890 to 0.610)" in ends  # along the sweep
     arms = {"sweep": ("r = 0", "r = 1", "r = 2")}
     swept = Measured(claim(kind="monotone", arms=arms), record("reproduced", 0.25, 0.28, 0.31))
     assert "from *r = 0* to *r = 2* the score falls by" in sentence(swept)

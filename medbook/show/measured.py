@@ -94,8 +94,7 @@ class Measured:
         scores = self.record.get("scores")
         if not scores:
             return None
-        first, last = float(scores[0]), float(scores[-1])
-        return (last, first) if self.claim.kind == "monotone" else (first, last)
+        return float(scores[0]), float(scores[-1])
 
     @property
     def region(self) -> Region:
