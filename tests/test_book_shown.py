@@ -143,7 +143,7 @@ def test_every_row_of_a_claims_table_follows_from_the_stored_results(chapter: Ch
         edited["claims"][number]["effect"] += 1.0
         found = list(shown.other_tables(notebook, edited))
         assert f"claims/{claim['id']}: no claims table shows it as it is stored" in found
-        assert any(f"row {claim['id']} is not of the stored results" in text for text in found)
+        assert any(f"{claim['id']} is not of the stored results" in text for text in found)
 
 
 @pytest.mark.parametrize("chapter", MEASURED, ids=lambda chapter: chapter.id)
