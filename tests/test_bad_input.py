@@ -135,6 +135,7 @@ def full_disk(book: Book, patch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     patch.setattr(Path, "write_text", write_nothing)
+    patch.setattr(Path, "write_bytes", write_nothing)
 
 
 def read_only(book: Book, patch: pytest.MonkeyPatch) -> None:
@@ -236,11 +237,11 @@ BOOK = [
     Case("systems.yml: field misspelt", edit("book/systems.yml", "year:", "yeer:"), "lint",
          "error: systems.yml:1: system: year: Field required"),
     Case("a claim of unknown kind", edit(CLAIMS, "kind: greater", "kind: more"), "run",
-         "error: claims/clean.yml:2: claim clean-1: kind: Input should be 'greater',...not 'more'"),
+         "error: claims/clean.yml:3: claim clean-1: kind: Input should be 'greater',...not 'more'"),
     Case("a claim without margin", edit(CLAIMS, "margin: 0.1", "margin:"), "status",
-         "error: claims/clean.yml:2: claim clean-1: margin: Field required"),
+         "error: claims/clean.yml:3: claim clean-1: margin: Field required"),
     Case("claims of another system", edit(CLAIMS, "clean:\n", "cleen:\n"), "status",
-         "error: claims/clean.yml:2: claim 'clean-1': ids are cleen-<number>"),
+         "error: claims/clean.yml:3: claim 'clean-1': ids are cleen-<number>"),
     Case("claims in systems.yml", edit("book/systems.yml", "year: 2024", "claims: []"), "lint",
          "error: systems.yml:1: claims stand in book/claims/clean.yml"),
     Case("front matter is no YAML", edit(CLEAN, "level: easy", "level: [easy"), "run",

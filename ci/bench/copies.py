@@ -48,6 +48,8 @@ def add_copies(project: Project, n: int) -> None:
         rename = renaming(model, f"copy_{number:02}")
         for path in (model.path, project.notebook(model.id), *results_of(project, model)):
             copy(path, path.with_name(rename(path.name)), rename)
+            if (cases := path.with_suffix(".npz")).exists():
+                shutil.copy(cases, cases.with_name(rename(cases.name)))
         tests = project.root / "tests"
         copy(tests / f"test_{model.id}.py", tests / f"test_copy_{number:02}.py", rename)
         enter(project, model, rename)
@@ -79,6 +81,10 @@ def enter(project: Project, model: Chapter, rename: Rename) -> None:
     claimed = project.root / claims.claims_file(model.id)
     copy = project.root / claims.claims_file(rename(model.id))
     copy.write_text(rename(claimed.read_text(encoding="utf-8")), encoding="utf-8")
+    editions = project.root / "medbook/record/first_edition.py"
+    named, both = f'"{model.id}", ', f'"{model.id}", "{rename(model.id)}", '
+    text = editions.read_text(encoding="utf-8").replace(named, both, 1)
+    editions.write_text(text, encoding="utf-8")
     for path in (project.root / "_toc.yml", project.root / "book/courses.yml"):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         place = next(k for k, line in enumerate(lines) if line != rename(line))
@@ -112,12 +118,12 @@ def pretend_run(project: Project, chapter: Chapter) -> None:
 def as_of_today(project: Project, chapter: Chapter, path: Path) -> results.Results:
     """Stored results with the key and the claims that a run of today would give them."""
     stored = json.loads(path.read_text(encoding="utf-8"))
-    hashes = keys.key_of(project, chapter, stored["profile"], 0)["claims"]
+    hashes = keys.key_of(project, chapter, stored["profile"], chapter.seed)["claims"]
     for part in ("claims", "checks"):
         entries = (entry for entry in stored.get(part, ()) if entry["id"] in hashes)
         stored[part] = [entry | {"hash": hashes[entry["id"]]} for entry in entries]
-    stored |= {"seed": 0, "environment": session.environment(torch.device("cpu"))}
-    stored["key"] = keys.key_of(project, chapter, stored["profile"], 0)
+    stored |= {"seed": chapter.seed, "environment": session.environment(torch.device("cpu"))}
+    stored["key"] = keys.key_of(project, chapter, stored["profile"], chapter.seed)
     now = keys.sources_of(project)
     for trial in stored.setdefault("trials", {}).values():
         trial["definitions"] = now.current(chapter.id, trial["definitions"])

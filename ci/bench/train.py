@@ -72,9 +72,7 @@ class Blind(nn.Module):
 def small_resnet() -> nn.Module:
     """The network of the first chapter, in channels-last order."""
     book = chapter.load("unlearnable_examples")
-    return book.make_network(
-        book.resnet, torch.zeros(1, 1, SIDE, SIDE, device=DEVICE), CLASSES, seed=0
-    )
+    return book.make_network(book.resnet, torch.zeros(1, 1, SIDE, SIDE, device=DEVICE), seed=0)
 
 
 class PilImages(Dataset):  # type: ignore[type-arg]

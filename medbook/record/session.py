@@ -21,7 +21,6 @@ from medbook.learn.training import TrainingLog
 from medbook.record import cases, first_edition, profiles, results, tables, verdicts
 from medbook.record.cases import Cases
 from medbook.record.claims import chapter_checks, chapter_claims, claims_file, load_systems
-from medbook.show import effects, findings
 from medbook.show.measured import Measured, measured
 from medbook.show.tables import Table
 from medbook.trials import Mapped, Place, compute, forget_why
@@ -417,10 +416,14 @@ class Session:
 
     def effects(self) -> None:
         """Display the figure of all effects, with intervals, margins and verdicts."""
+        from medbook.show import effects  # which draws: slow to import
+
         effects.show(self._measured(), self._titles())
 
     def findings(self) -> None:
         """Display what was found: a sentence for each claim, its words chosen by the verdict."""
+        from medbook.show import findings
+
         findings.show(self._measured(), self._titles())
 
     def _measured(self) -> list[Measured]:
