@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -319,10 +319,7 @@ class Session:
         known = chapter_claims(self.chapter)
         if first_edition.still(self.chapter):
             return self._first_claim(id, ours, baseline, units)
-        if id not in known:
-            raise MedbookError(
-                f"claim {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
-            )
+        self._need_known("claim", id, known)
         for what, name in (("ours", ours), ("baseline", baseline), *(("sweep", s) for s in sweep)):
             if name is not None and not isinstance(name, str):
                 raise MedbookError(
@@ -336,10 +333,7 @@ class Session:
 
     def _first_claim(self, id: str, ours: Any, baseline: Any, units: ArrayLike | None) -> str:
         known = first_edition.claims_of(self.chapter)
-        if id not in known:
-            raise MedbookError(
-                f"claim {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
-            )
+        self._need_known("claim", id, known)
         if isinstance(ours, str):
             raise MedbookError(
                 f"claim {id} names metrics: take {self.chapter} out of the list of first editions "
@@ -364,10 +358,7 @@ class Session:
             MedbookError: the chapter has no such check, or the shapes differ.
         """
         known = chapter_checks(self.chapter)
-        if id not in known:
-            raise MedbookError(
-                f"check {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
-            )
+        self._need_known("check", id, known)
         check, first, second = known[id], np.asarray(a, float), np.asarray(b, float)
         if second.ndim and first.shape != second.shape:
             raise MedbookError(f"check {id}: shapes {first.shape} and {second.shape} differ")
@@ -378,6 +369,12 @@ class Session:
             "id": id, "hash": check.hash, "worst": worst, "holds": holds, "data": kind,
         }  # fmt: skip
         return holds
+
+    def _need_known(self, what: str, id: str, known: Mapping[str, Any]) -> None:
+        if id not in known:
+            raise MedbookError(
+                f"{what} {id!r} is not in {claims_file(self.chapter)}: known are {list(known)}"
+            )
 
     def _numbers(self) -> verdicts.Numbers:
         """What claims follow from."""
